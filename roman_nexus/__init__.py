@@ -1,0 +1,1 @@
+"""roman_nexus."""

@@ -1,0 +1,1 @@
+"""Calibration steps: pure functions of arrays, each with its declaration."""

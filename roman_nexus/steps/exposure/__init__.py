@@ -1,0 +1,1 @@
+"""The steps from ramp to rate image, one module each."""
