@@ -8,7 +8,7 @@
     │   ├── FileFormatError          (OSError)            not ASDF, truncated, no ``roman`` tree
     │   ├── SchemaVersionError       (ValueError)         newer than anything we can read or write
     │   └── ProductLevelError        (ValueError)         right file, wrong kind of product
-    ├── ReferenceError_              which references apply
+    ├── ReferenceFileError           which references apply
     │   ├── ReferenceNotFoundError   (LookupError)        no candidate, or the file is gone
     │   └── ReferenceMismatchError   (ValueError)         found, but not for these data
     ├── InputError                   (ValueError)         metadata or arrays that cannot be calibrated
@@ -21,7 +21,7 @@
     │   ├── RunCancelled             (Exception)          the user said stop
     │   ├── OutputError              (OSError)            the result cannot be written
     │   └── CacheError               (OSError)            the cache cannot be used
-    └── EnvironmentError_            (RuntimeError)       something that must be installed is not
+    └── MissingSoftwareError         (RuntimeError)       something that must be installed is not
 
     RomanNexusWarning                (UserWarning)
     ├── SchemaVersionWarning         written by a newer schema, opened in tolerant mode
@@ -59,15 +59,15 @@ class ProductLevelError(ProductError, ValueError):
     """A product of the wrong kind for what was asked."""
 
 
-class ReferenceError_(RomanNexusError):
-    """Something about a reference file. The underscore keeps the builtin name free."""
+class ReferenceFileError(RomanNexusError):
+    """Something about a reference file."""
 
 
-class ReferenceNotFoundError(ReferenceError_, LookupError):
+class ReferenceNotFoundError(ReferenceFileError, LookupError):
     """No reference file applies, or the file is not there."""
 
 
-class ReferenceMismatchError(ReferenceError_, ValueError):
+class ReferenceMismatchError(ReferenceFileError, ValueError):
     """A reference that does not belong to these data."""
 
 
@@ -111,7 +111,7 @@ class CacheError(RunError, OSError):
     """The cache cannot be used."""
 
 
-class EnvironmentError_(RomanNexusError, RuntimeError):
+class MissingSoftwareError(RomanNexusError, RuntimeError):
     """Something that must be installed is not."""
 
 
