@@ -1,1 +1,1 @@
-"""."""
+"""The ``roman-nexus`` command: one file a command group, argument handling only."""

@@ -1,0 +1,85 @@
+"""``roman-nexus reprocess``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roman_nexus.cli.arguments import parse_options, parse_references, parse_waivers
+
+__all__ = ["command"]
+
+
+def command(
+    product: Annotated[Path, typer.Argument(help="Level 1 file, ramp product or Level 2 image.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, or full name of the product.")] = Path(),
+    to: Annotated[str, typer.Option(help="L2, or the step to stop after.")] = "L2",
+    start: Annotated[str | None, typer.Option(help="First step.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Step to leave out; may be repeated.")] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option("--reference", "-r", help="type=path of a reference of your own, or type=skip; may be repeated."),
+    ] = None,
+    references: Annotated[
+        str | None, typer.Option(help="Where the others come from: a folder, crds, crds:<context> or recorded.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-p", help="step.option=value; may be repeated.")
+    ] = None,
+    waive: Annotated[
+        list[str] | None, typer.Option(help="type=field in which a reference may differ; may be repeated.")
+    ] = None,
+    compare: Annotated[Path | None, typer.Option(help="Archive product to compare the result with.")] = None,
+    schema: Annotated[
+        str, typer.Option(help="Schema to write: newest, as-input or 2.1.0 (romancal 1.1.0).")
+    ] = "newest",
+    threads: Annotated[int | None, typer.Option(help="Worker threads.", min=1)] = None,
+    memory_budget: Annotated[float | None, typer.Option(help="Refuse a plan that needs more, MB.")] = None,
+    cache: Annotated[bool, typer.Option(help="Use and fill the cache of results.")] = True,
+    strict: Annotated[bool, typer.Option(help="Fail where an optional reference is missing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plan and result as JSON.")] = False,
+    progress: Annotated[bool, typer.Option(help="Show progress.")] = True,
+) -> None:
+    """Run the exposure pipeline, or a part of it, with references and options of your own."""
+    import warnings
+
+    from roman_nexus.engine.reprocess import plan, reprocess
+    from roman_nexus.errors import RomanNexusWarning
+
+    arguments = {
+        "to": to, "start": start, "skip": skip or (), "references": parse_references(reference or []),
+        "source": references, "options": parse_options(option or []), "waive": parse_waivers(waive or []),
+        "strict": strict, "cache": None if cache else False, "threads": threads, "memory_budget_mb": memory_budget,
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RomanNexusWarning)  # they are in the plan's notes and shown below
+        made = plan(product, **arguments)  # type: ignore[arg-type]
+        if dry_run:
+            typer.echo(json.dumps({"plan": made.to_dict()}, indent=1) if as_json else str(made))
+            return
+        if not as_json:
+            typer.echo(str(made))
+        run = reprocess(product, **arguments, progress=progress and not as_json)  # type: ignore[arg-type]
+    for text in run.warnings:
+        typer.echo(f"warning: {text}", err=True)
+    files = [str(path) for path in run.save(output, schema=schema)]
+    comparison = None
+    if compare is not None:
+        from roman_nexus.comparison import compare as compare_products
+
+        comparison = compare_products(run.product, compare)
+    if as_json:
+        record = {"plan": run.plan.to_dict(), "files": files, "seconds": run.seconds, "warnings": run.warnings,
+                  "peak_memory_mb": run.peak_memory_mb}  # fmt: skip
+        if comparison is not None:
+            record["comparison"] = comparison.to_dict()
+        typer.echo(json.dumps(record, indent=1, default=str))
+        return
+    typer.echo(repr(run.product))
+    typer.echo(f"{run.seconds['wall']:.1f} s, peak memory {run.peak_memory_mb:.0f} MB; wrote {', '.join(files)}")
+    if comparison is not None:
+        typer.echo(str(comparison))

@@ -1,0 +1,1 @@
+"""Run the mission's own pipeline on the same file and compare step by step."""

@@ -1,0 +1,306 @@
+"""How far two arrays agree, counted and not judged: identical values, units in the last place, the worst pixels.
+
+NaN patterns come first: a pixel that is NaN on one side only counts as compared, as not identical, and as the worst
+there is. Two NaN agree, and so do +0 and -0. Arrays are read piece by piece, so both may be memory maps of any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roman_nexus.errors import InputError, ShapeError
+
+__all__ = ["Agreement", "Worst", "combine", "compare_arrays", "ulp_distance"]
+
+_PIECE = 1 << 22  # values compared at a time
+_NWORST = 3
+_UNSIGNED = {2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """One of the pixels that agree least.
+
+    Attributes
+    ----------
+    index : tuple of int
+        Position in the array.
+    ours, theirs : float
+        The two values.
+    distance : float
+        Units in the last place, or counts, or bits; infinite where only one side is NaN.
+    label : str
+        Which of several arrays it was found in.
+    """
+
+    index: tuple[int, ...]
+    ours: float
+    theirs: float
+    distance: float
+    label: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.label} " if self.label else ""
+        return f"{where}[{', '.join(map(str, self.index))}] ours {self.ours:.9g} theirs {self.theirs:.9g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The counts of one comparison, or of several put together with `combine`.
+
+    Attributes
+    ----------
+    compared, identical, within_one : int
+        Values compared; bit-identical; at most one unit in the last place apart (for integers: one count, for
+        flags: one bit).
+    max_ulp : int
+        Largest distance where both sides are numbers.
+    max_difference : float
+        Largest absolute difference where both sides are finite.
+    nan_mismatch : int
+        Values that are NaN on one side only.
+    worst : tuple of Worst
+        The three pixels that agree least; fewer where fewer differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roman_nexus.verify.agreement import compare_arrays
+    >>> ours = np.array([1.0, 2.0, np.nan], dtype=np.float32)
+    >>> theirs = np.array([1.0, np.nextafter(np.float32(2), np.float32(3)), np.nan], dtype=np.float32)
+    >>> agreement = compare_arrays(ours, theirs)
+    >>> agreement.compared, agreement.identical, agreement.max_ulp, agreement.nan_mismatch
+    (3, 2, 1, 0)
+    """
+
+    compared: int
+    identical: int
+    within_one: int
+    max_ulp: int
+    max_difference: float
+    nan_mismatch: int
+    worst: tuple[Worst, ...] = ()
+
+    @property
+    def identical_fraction(self) -> float:
+        """Share of values that are bit-identical; 1 when nothing was compared."""
+        return self.identical / self.compared if self.compared else 1.0
+
+    @property
+    def within_one_fraction(self) -> float:
+        """Share of values that are at most one unit in the last place apart."""
+        return self.within_one / self.compared if self.compared else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "compared": self.compared,
+            "identical": self.identical_fraction,
+            "within_one_ulp": self.within_one_fraction,
+            "max_ulp": self.max_ulp,
+            "max_difference": self.max_difference,
+            "nan_mismatch": self.nan_mismatch,
+            "worst": [str(item) for item in self.worst],
+        }
+
+    def labelled(self, label: str) -> Agreement:
+        """Return the same counts with the name of the array in its worst pixels."""
+        return replace(self, worst=tuple(replace(item, label=label) for item in self.worst))
+
+
+NOTHING = Agreement(0, 0, 0, 0, 0.0, 0)
+
+
+def ulp_distance(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.uint64]:
+    """Count the floating-point numbers between two values.
+
+    Parameters
+    ----------
+    ours, theirs : ndarray of the same shape and dtype (float16, float32 or float64), without NaN
+        Infinity counts as the number after the largest one.
+
+    Returns
+    -------
+    ndarray of uint64
+        0 for equal values, 1 for neighbours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roman_nexus.verify.agreement import ulp_distance
+    >>> ulp_distance(np.array([1.0, -0.0]), np.array([np.nextafter(1.0, 2.0), 0.0]))
+    array([1, 0], dtype=uint64)
+    """
+    first, second = _ordered(ours), _ordered(theirs)
+    return np.maximum(first, second) - np.minimum(first, second)
+
+
+def compare_arrays(
+    ours: NDArray[Any],
+    theirs: NDArray[Any],
+    *,
+    flags: bool = False,
+    where: NDArray[np.bool_] | None = None,
+) -> Agreement:
+    """Compare two arrays value by value.
+
+    Parameters
+    ----------
+    ours, theirs : ndarray of the same shape and dtype
+        Floats, integers or booleans; memory maps are read in pieces.
+    flags : bool
+        Integers are sums of flags: their distance is the number of bits that differ.
+    where : bool ndarray of the same shape, optional
+        Compare only where this is True.
+
+    Returns
+    -------
+    Agreement
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+    InputError
+        If the dtypes differ, or are neither numbers nor booleans.
+    """
+    if ours.shape != theirs.shape:
+        msg = f"cannot compare arrays of shapes {ours.shape} (ours) and {theirs.shape} (theirs)"
+        raise ShapeError(msg)
+    if ours.dtype.newbyteorder("=") != theirs.dtype.newbyteorder("="):
+        msg = f"cannot compare arrays of dtypes {ours.dtype} (ours) and {theirs.dtype} (theirs)"
+        raise InputError(msg)
+    if ours.dtype.kind not in "fiub":
+        msg = f"cannot compare arrays of dtype {ours.dtype}; expected floats, integers or booleans"
+        raise InputError(msg)
+    pieces = [_compare_piece(ours, theirs, flags, where, cut) for cut in _cuts(ours.shape)]
+    return combine(pieces)
+
+
+def combine(agreements: Iterable[Agreement]) -> Agreement:
+    """Add up several comparisons.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roman_nexus.verify.agreement import combine, compare_arrays
+    >>> one = compare_arrays(np.zeros(3), np.zeros(3))
+    >>> combine([one, one]).compared
+    6
+    """
+    total = NOTHING
+    for item in agreements:
+        total = Agreement(
+            compared=total.compared + item.compared,
+            identical=total.identical + item.identical,
+            within_one=total.within_one + item.within_one,
+            max_ulp=max(total.max_ulp, item.max_ulp),
+            max_difference=max(total.max_difference, item.max_difference),
+            nan_mismatch=total.nan_mismatch + item.nan_mismatch,
+            worst=_worst_first([*total.worst, *item.worst]),
+        )
+    return total
+
+
+def _ordered(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Map floats to integers in the same order, zero in the middle of the range."""
+    bits = np.ascontiguousarray(values).view(_UNSIGNED[values.dtype.itemsize])
+    sign = bits.dtype.type(1 << (8 * values.dtype.itemsize - 1))
+    size = (bits & ~sign).astype(np.uint64)
+    middle = np.uint64(1 << 63)
+    ordered: NDArray[np.uint64] = np.where(bits & sign, middle - size, middle + size)
+    return ordered
+
+
+def _cuts(shape: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], tuple[int, ...]]]:
+    """Cut an array along its first axes into pieces of about `_PIECE` values, with their place."""
+    if not shape or int(np.prod(shape)) <= _PIECE:
+        yield (), (0,) * len(shape)
+        return
+    size = int(np.prod(shape[1:]))
+    if size > _PIECE and len(shape) > 1:
+        for first in range(shape[0]):
+            for cut, place in _cuts(shape[1:]):
+                yield (slice(first, first + 1), *cut), (first, *place)
+        return
+    step = max(1, _PIECE // max(1, size))
+    for first in range(0, shape[0], step):
+        yield (slice(first, first + step),), (first,) + (0,) * (len(shape) - 1)
+
+
+def _compare_piece(
+    ours: NDArray[Any],
+    theirs: NDArray[Any],
+    flags: bool,
+    where: NDArray[np.bool_] | None,
+    cut: tuple[tuple[slice, ...], tuple[int, ...]],
+) -> Agreement:
+    pixels, place = cut
+    mine, other = np.asarray(ours[pixels]), np.asarray(theirs[pixels])
+    if not mine.dtype.isnative:
+        mine, other = (array.astype(array.dtype.newbyteorder("=")) for array in (mine, other))
+    chosen = np.ones(mine.shape, dtype=np.bool_) if where is None else np.asarray(where[pixels])
+    only_one = np.zeros(mine.shape, dtype=np.bool_)
+    numbers, difference = chosen, 0.0
+    if mine.dtype.kind == "f":
+        nan_mine, nan_other = np.isnan(mine), np.isnan(other)
+        only_one = (nan_mine != nan_other) & chosen
+        numbers = ~(nan_mine | nan_other) & chosen
+    distance = np.zeros(mine.shape, dtype=np.uint64)
+    distance[numbers] = _distance(mine[numbers], other[numbers], flags)
+    both = numbers & np.isfinite(mine) & np.isfinite(other)
+    apart = both & (distance > 0)
+    if apart.any():
+        difference = float(np.abs(mine[apart].astype(np.float64) - other[apart].astype(np.float64)).max())
+    compared = int(np.count_nonzero(chosen))
+    mismatch = int(np.count_nonzero(only_one))
+    return Agreement(
+        compared=compared,
+        identical=compared - mismatch - int(np.count_nonzero(distance)),
+        within_one=compared - mismatch - int(np.count_nonzero(distance > 1)),
+        max_ulp=int(distance.max(initial=0)),
+        max_difference=difference,
+        nan_mismatch=mismatch,
+        worst=_find_worst(mine, other, distance, only_one, place),
+    )
+
+
+def _distance(ours: NDArray[Any], theirs: NDArray[Any], flags: bool) -> NDArray[np.uint64]:
+    """Distance of values that are not NaN."""
+    if ours.dtype.kind == "f":
+        return ulp_distance(ours, theirs)
+    if flags or ours.dtype.kind == "b":
+        apart: NDArray[np.uint64] = np.bitwise_count(ours ^ theirs).astype(np.uint64)
+        return apart
+    counts: NDArray[np.int64] = np.maximum(ours, theirs).astype(np.int64) - np.minimum(ours, theirs).astype(np.int64)
+    return counts.astype(np.uint64)
+
+
+def _find_worst(
+    ours: NDArray[Any],
+    theirs: NDArray[Any],
+    distance: NDArray[np.uint64],
+    only_one: NDArray[np.bool_],
+    place: tuple[int, ...],
+) -> tuple[Worst, ...]:
+    rank = distance.astype(np.float64)
+    rank[only_one] = np.inf
+    differing = np.flatnonzero(rank)
+    if differing.size > _NWORST:
+        order = np.argpartition(rank.ravel()[differing], -_NWORST)[-_NWORST:]
+        differing = differing[order]
+    found = []
+    for flat in differing:
+        index = tuple(int(i) for i in np.unravel_index(flat, ours.shape))
+        shifted = tuple(i + first for i, first in zip(index, place, strict=True))
+        found.append(Worst(shifted, float(ours[index]), float(theirs[index]), float(rank[index])))
+    return _worst_first(found)
+
+
+def _worst_first(items: list[Worst]) -> tuple[Worst, ...]:
+    return tuple(sorted(items, key=lambda item: -item.distance)[:_NWORST])
