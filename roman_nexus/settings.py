@@ -37,7 +37,8 @@ class Settings:
     memory_budget_mb : float
         A plan that needs more is refused before it starts, MB; 0 means what the machine has free.
     references : str
-        Reference source: a folder, ``crds``, ``crds:<context>`` or empty (as recorded, else CRDS).
+        Reference source: a folder, ``crds`` or ``crds:<context>``, ``crds-cache`` (a CRDS cache on disk, no network),
+        ``recorded`` (the files that the product names), or empty (see `roman_nexus.reprocess`).
     schema : str
         Schema version to write: ``newest``, ``as-input`` or a manifest version such as ``2.1.0``.
     progress : bool

@@ -71,7 +71,7 @@ class Coupling:
         dict
             ``gamma``, ``zeta``, ``alpha``: (channels, rows * 70 + 1) complex128.
         """
-        frequency = np.fft.rfftfreq(rows * ROW_SAMPLES)
+        frequency: Floats = np.arange(rows * ROW_SAMPLES // 2 + 1) / (rows * ROW_SAMPLES)
         n = self.strength.size
         low = np.where(frequency < 12 * PASS, 1 / (1 + (frequency / PASS) ** 4), 0.0)
         first, last = self.transfer(0, frequency), self.transfer(n - 1, frequency)
@@ -148,7 +148,8 @@ class ChannelNoise:
         noise = self._series(self._electronics)
         rng = stream(self._seed, "amp33", *self._names)
         sigma = (REFERENCE_OUTPUT_NOISE * self._depth).astype(np.float32)
-        return noise + sigma[:, None, None] * rng.standard_normal(noise.shape, dtype=np.float32)
+        noise += sigma[:, None, None] * rng.standard_normal(noise.shape, dtype=np.float32)
+        return noise
 
     def _spectra(self, part: tuple[float, float], *name: str | int) -> Complex:
         """Draw the spectra of one part for all frames, (frames, modes)."""

@@ -46,7 +46,7 @@ class Events:
     def sorted(self) -> Events:
         """Return the events in order, those of one pixel and read added up."""
         order = np.lexsort((self.read, self.x, self.y))
-        y, x, read, electrons = (part[order] for part in (self.y, self.x, self.read, self.electrons))
+        y, x, read, electrons = self.y[order], self.x[order], self.read[order], self.electrons[order]
         new = np.ones(y.size, dtype=bool)
         new[1:] = (np.diff(y) != 0) | (np.diff(x) != 0) | (np.diff(read) != 0)
         total = np.bincount(np.cumsum(new) - 1, weights=electrons, minlength=int(new.sum()))
@@ -54,8 +54,13 @@ class Events:
 
     def merged(self, other: Events) -> Events:
         """Return the events of both."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in ("y", "x", "read", "electrons"))
-        return Events(*(np.concatenate(pair) for pair in pairs)).sorted()
+        both = (self, other)
+        return Events(
+            np.concatenate([item.y for item in both]),
+            np.concatenate([item.x for item in both]),
+            np.concatenate([item.read for item in both]),
+            np.concatenate([item.electrons for item in both]),
+        ).sorted()
 
     def columns(self, start: int, stop: int) -> Events:
         """Return the events of some columns, x counted from the first of them."""

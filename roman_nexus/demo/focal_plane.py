@@ -130,7 +130,7 @@ def _rotation(axis: str, degrees: float) -> Floats:
 
 
 def _vectors(longitude: ArrayLike, latitude: ArrayLike) -> Floats:
-    """Unit vectors of angles in degrees, on the last axis."""
+    """Return unit vectors of angles in degrees, on the last axis."""
     lon, lat = np.radians(longitude), np.radians(latitude)
     return np.stack(np.broadcast_arrays(np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)), axis=-1)
 
@@ -142,6 +142,6 @@ def _angles(vectors: Floats) -> tuple[Floats, Floats]:
 
 
 def _north(longitude: float, latitude: float) -> Floats:
-    """Unit vector that points to larger latitude at a place."""
+    """Return the unit vector that points to larger latitude at a place."""
     lon, lat = np.radians(longitude), np.radians(latitude)
     return np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])

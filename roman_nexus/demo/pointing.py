@@ -153,6 +153,11 @@ class DetectorView:
         v2, v3 = self._attitude.to_telescope(ra, dec)
         return self.distortion.to_pixel((v2 - (1 - k) * at.v2_ref) / k, (v3 - (1 - k) * at.v3_ref) / k)
 
+    def contains(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+        """Tell which pixel positions lie on the frame."""
+        (ny, nx), x, y = self.shape, np.asarray(x), np.asarray(y)
+        return np.asarray((x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5))
+
     def corners(self, margin: float = 0.0) -> Floats:
         """Return ra, dec of the corners of the frame, widened by some pixels: the order of ``s_region``.
 

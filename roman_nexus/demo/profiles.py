@@ -90,7 +90,7 @@ def sersic_mixture(index: float) -> tuple[Floats, Floats]:
     return np.array(weight), np.array(sigma)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def draw_stars(image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, weight: Floats, sigma: Floats) -> None:
     """Add stars to an image, in place.
 
@@ -109,8 +109,8 @@ def draw_stars(image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, w
     for star in range(x.size):
         for part in range(weight.size):
             reach = REACH * sigma[part]
-            x0, x1 = max(0, int(math.floor(x[star] - reach))), min(nx, int(math.ceil(x[star] + reach)) + 1)
-            y0, y1 = max(0, int(math.floor(y[star] - reach))), min(ny, int(math.ceil(y[star] + reach)) + 1)
+            x0, x1 = max(0, math.floor(x[star] - reach)), min(nx, math.ceil(x[star] + reach) + 1)
+            y0, y1 = max(0, math.floor(y[star] - reach)), min(ny, math.ceil(y[star] + reach) + 1)
             if x0 >= x1 or y0 >= y1:
                 continue
             scale = 1.0 / (math.sqrt(2.0) * sigma[part])
@@ -128,7 +128,7 @@ def draw_stars(image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, w
                     image[j, i] += np.float32(down * across[i])
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def draw_ellipses(
     image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, cxx: Floats, cxy: Floats, cyy: Floats
 ) -> None:
@@ -156,8 +156,8 @@ def draw_ellipses(
         a, b, c = 0.5 * vyy / determinant, -vxy / determinant, 0.5 * vxx / determinant
         peak = flux[k] / (2.0 * math.pi * math.sqrt(determinant))
         reach_x, reach_y = REACH * math.sqrt(vxx) + 0.5, REACH * math.sqrt(vyy) + 0.5
-        x0, x1 = max(0, int(math.floor(x[k] - reach_x))), min(nx, int(math.ceil(x[k] + reach_x)) + 1)
-        y0, y1 = max(0, int(math.floor(y[k] - reach_y))), min(ny, int(math.ceil(y[k] + reach_y)) + 1)
+        x0, x1 = max(0, math.floor(x[k] - reach_x)), min(nx, math.ceil(x[k] + reach_x) + 1)
+        y0, y1 = max(0, math.floor(y[k] - reach_y)), min(ny, math.ceil(y[k] + reach_y) + 1)
         for j in range(y0, y1):
             for i in range(x0, x1):
                 dx, dy = i - x[k], j - y[k]

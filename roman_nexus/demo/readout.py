@@ -26,7 +26,7 @@ _TOP = HIGHEST
 Image = NDArray[np.float32]
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def accumulate(
     rng: np.random.Generator,
     rate: Image,
@@ -135,7 +135,7 @@ def accumulate(
                 data[frame, y, x] = np.uint16(min(max(math.floor(count + 0.5), 0.0), 65535.0))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _uncorrected(linear: float, inl: Image) -> float:
     """Return the count that becomes `linear` once its integral non-linearity is corrected."""
     count = linear

@@ -50,6 +50,7 @@ SQUARE_ARCSEC = (np.pi / 180 / 3600) ** 2  #: sr
 COLLECTING_AREA = 3.757  #: m2
 INL_STEP = 1024.0  #: the integral non-linearity is known to 1/1024 DN
 FLAT_ERROR = 0.001
+BAD_SHARES = {"DEAD": 2e-4, "LOW_QE": 5e-4, "TELEGRAPH": 5e-4, "OTHER_BAD_PIXEL": 2e-4, "NO_GAIN_VALUE": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class ReferenceSet:
         Full frame (ny, nx) including the border, multiples of 128.
     seed : int
         Equal seeds give equal references.
+    defects : float
+        Multiple of the usual number of bad and unknown pixels; 0 makes a perfect detector.
 
     Examples
     --------
@@ -78,8 +81,12 @@ class ReferenceSet:
     detector: str = "WFI01"
     shape: tuple[int, int] = (512, 512)
     seed: int = 0
+    defects: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.defects <= 10:
+            msg = f"defects is {self.defects!r}; expected a multiple of the usual number, 0 to 10"
+            raise OptionError(msg)
         object.__setattr__(self, "detector", f"WFI{fields.check_detector(self.detector):02d}")
         object.__setattr__(self, "shape", fields.check_shape(self.shape))
 
@@ -90,21 +97,20 @@ class ReferenceSet:
 
     def read_noise(self) -> Image:
         """Noise of one read, DN, (ny, nx)."""
-        rng = self._stream("readnoise tail")
         noise = READ_NOISE * self._varied("readnoise", smooth=0.05, channel=0.03, pixel=0.08)
-        noisy = rng.random(self.shape, dtype=np.float32) < 0.002
+        rng, noisy = self._some("readnoise tail", 0.002)
         noise[noisy] *= rng.uniform(2.0, 6.0, int(noisy.sum())).astype(np.float32)
         return noise
 
     def dark_rate(self) -> Image:
         """Dark current, DN/s, (ny, nx); zero in the border."""
-        rng = self._stream("hot")
-        dark = DARK_RATE * np.maximum(self._varied("dark", smooth=0.25, channel=0.0, pixel=0.2), 0.1)
+        dark = np.maximum(self._varied("dark", smooth=0.25, channel=0.0, pixel=0.2), np.float32(0.1))
+        dark *= np.float32(DARK_RATE)
         ny, nx = self.shape
         y, x = np.arange(ny, dtype=np.float32)[:, None], np.arange(nx, dtype=np.float32)
         edge = np.minimum(np.minimum(y, ny - 1 - y), np.minimum(x, nx - 1 - x))
         dark += np.float32(0.02) * np.exp(-edge / np.float32(60.0))
-        hot = rng.random(self.shape, dtype=np.float32) < 0.003
+        rng, hot = self._some("hot", 0.003)
         dark[hot] += (10 ** rng.uniform(-1.7, 1.5, int(hot.sum()))).astype(np.float32)
         dark[fields.border_mask(self.shape)] = 0.0
         return dark
@@ -116,7 +122,7 @@ class ReferenceSet:
     def curvature(self) -> Image:
         """Curvature of the response, (ny, nx); see `roman_nexus.demo.nonlinearity`."""
         curvature = CURVATURE * self._varied("curvature", smooth=0.10, channel=0.02, pixel=0.02)
-        return np.clip(curvature, *CURVATURE_RANGE)
+        return np.asarray(np.clip(curvature, *CURVATURE_RANGE))
 
     def integral_nonlinearity(self) -> NDArray[np.float64]:
         """Correction to be added to a count of 0 to 65535 DN, (channels, 65536), DN."""
@@ -131,24 +137,24 @@ class ReferenceSet:
     def bad_pixels(self) -> dict[str, Mask]:
         """Return where pixels are DEAD, LOW_QE, TELEGRAPH, OTHER_BAD_PIXEL, NO_GAIN_VALUE, BAD_REF_PIXEL."""
         border = fields.border_mask(self.shape)
-        rng = self._stream("bad pixels")
-        shares = {"DEAD": 2e-4, "LOW_QE": 5e-4, "TELEGRAPH": 5e-4, "OTHER_BAD_PIXEL": 2e-4, "NO_GAIN_VALUE": 1e-5}
-        bad = {name: (rng.random(self.shape, dtype=np.float32) < share) & ~border for name, share in shares.items()}
+        bad = {name: self._some(name, share)[1] & ~border for name, share in BAD_SHARES.items()}
+        bad["BAD_REF_PIXEL"] = self._some("BAD_REF_PIXEL", 0.004)[1] & border
+        if not self.defects:
+            return bad
+        rng = self._stream("clusters")
         ny, nx = self.shape
-        for _ in range(max(1, round(40 * ny * nx / 4096**2))):  # clusters
+        for _ in range(max(1, round(40 * ny * nx / 4096**2))):
             y, x = rng.integers(20, ny - 20), rng.integers(20, nx - 20)
             height, width = rng.integers(2, 9, 2)
             bad["OTHER_BAD_PIXEL"][y : y + height, x : x + width] = True
         bad["OTHER_BAD_PIXEL"][:, int(0.735 * nx)] = True
         bad["OTHER_BAD_PIXEL"] &= ~border
-        bad["BAD_REF_PIXEL"] = (rng.random(self.shape, dtype=np.float32) < 0.004) & border
         return bad
 
     def response(self, optical_element: str) -> Image:
         """Electrons of a pixel relative to a uniform field, per DN of the mean gain: (ny, nx), science frame."""
         rng = self._stream("flat", optical_element)
         shape = self.science_shape
-        ny, nx = shape
         y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in shape)
         response = 1 + 0.01 * smooth_field(rng, shape) + 0.004 * scatter(rng, shape)
         response *= 1 - 0.015 * (y[:, None] ** 2 + x**2)
@@ -271,16 +277,21 @@ class ReferenceSet:
         rng = self._stream("unknown flat", optical_element)
         dq = np.zeros(flat.shape, dtype=np.uint32)
         dq[science(self.bad_pixels()["LOW_QE"])] |= np.uint32(PixelFlag.LOW_QE)
-        unknown = rng.random(flat.shape, dtype=np.float32) < 2e-5
+        unknown = rng.random(flat.shape, dtype=np.float32) < 2e-5 * self.defects
         flat[unknown] = np.nan
         dq[unknown | (flat == 0)] |= np.uint32(PixelFlag.NO_FLAT_FIELD | PixelFlag.DO_NOT_USE)
-        doubtful = rng.random(flat.shape, dtype=np.float32) < 1e-4
+        doubtful = rng.random(flat.shape, dtype=np.float32) < 1e-4 * self.defects
         dq[doubtful] |= np.uint32(PixelFlag.UNRELIABLE_FLAT)
         return {"data": flat, "err": np.full(flat.shape, FLAT_ERROR, dtype=np.float32), "dq": dq}
 
     # --------------------------------------------------------------------------------------- pieces
     def _stream(self, *names: str) -> np.random.Generator:
         return fields.stream(self.seed, *names, fields.check_detector(self.detector))
+
+    def _some(self, name: str, share: float) -> tuple[np.random.Generator, Mask]:
+        """Pick a share of the pixels; returns the stream too, for more about them."""
+        rng = self._stream(name)
+        return rng, rng.random(self.shape, dtype=np.float32) < share * self.defects
 
     def _varied(self, name: str, *, smooth: float, channel: float, pixel: float) -> Image:
         """Return 1 plus structure of all three kinds, (ny, nx)."""
@@ -292,15 +303,14 @@ class ReferenceSet:
         return field
 
     def _flagged(self, flag: PixelFlag, share: float) -> Flags:
-        some = self._stream(str(flag.name)).random(self.shape, dtype=np.float32) < share
-        return np.where(some, np.uint32(flag), np.uint32(0))
+        return np.where(self._some(str(flag.name), share)[1], np.uint32(flag), np.uint32(0))
 
     def _no_linearity(self) -> Flags:
         return self._flagged(PixelFlag.NO_LIN_CORR, 3e-4)
 
     def _with_unknown(self, coefficients: Image) -> Image:
         """Make the coefficients of a few pixels unknown."""
-        coefficients[:, self._stream("unknown linearity").random(self.shape, dtype=np.float32) < 2e-5] = np.nan
+        coefficients[:, self._some("unknown linearity", 2e-5)[1]] = np.nan
         return coefficients
 
 

@@ -165,7 +165,9 @@ class SkyField:
     def _to_plane(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         """Gnomonic projection about the field centre, arcmin."""
         if np.any(~(_distance(ra, dec, self.ra, self.dec) < _MAX_DISTANCE)):
-            msg = f"a place is more than 60 degrees from the field centre ({self.ra}, {self.dec}); make a SkyField there"
+            msg = (
+                f"a place is more than 60 degrees from the field centre ({self.ra}, {self.dec}); make a SkyField there"
+            )
             raise InputError(msg)
         a, d, d0 = np.radians(ra - self.ra), np.radians(dec), np.radians(self.dec)
         along = np.sin(d0) * np.sin(d) + np.cos(d0) * np.cos(d) * np.cos(a)
@@ -209,7 +211,9 @@ class SkyField:
         )
 
 
-def draw_sources(sources: Sources, view: DetectorView, optical_element: str) -> tuple[NDArray[np.float32], Floats, Floats]:
+def draw_sources(
+    sources: Sources, view: DetectorView, optical_element: str
+) -> tuple[NDArray[np.float32], Floats, Floats]:
     """Draw sources on the science frame of a detector.
 
     Parameters

@@ -166,7 +166,8 @@ def open_request(
             raise OptionError(msg)
         stop = to
     with contextlib.ExitStack() as stack:
-        opened = open_input(product, digests=DigestMemory(settings.cache_path))
+        digests = DigestMemory(settings.cache_path)
+        opened = open_input(product, digests=digests)
         stack.callback(opened.close)
         selected = select(opened, start=start, stop=stop, skip=skip, options=options or {})
         needs = [item for step in selected.active for item in step.references]
@@ -175,7 +176,7 @@ def open_request(
             warnings.simplefilter("always", RomanNexusWarning)
             found = resolve(
                 needs, opened.info, source=_reference_source(source, settings, opened), overrides=overrides,
-                waive=waive or {}, strict=strict,
+                waive=waive or {}, strict=strict, digests=digests,
             )  # fmt: skip
         stack.callback(found.close)
         notes += [str(item.message) for item in caught if issubclass(item.category, RomanNexusWarning)]
@@ -199,24 +200,28 @@ def _split_references(references: Any, source: Any) -> tuple[dict[str, Any], Any
 
 
 def _reference_source(source: Any, settings: settings_module.Settings, opened: ExposureInput) -> Any:
-    """Decide where references come from."""
-    from roman_nexus.references import CrdsSource, FolderSource, RecordedSource
+    """Decide where references come from.
+
+    Without a word from the user: the folder beside the input; else CRDS for a Level 1 file, which records no references
+    of its own, and the recorded files for what was calibrated before.
+    """
+    from roman_nexus.references import CrdsCacheSource, CrdsSource, FolderSource, RecordedSource
 
     chosen = source if source is not None else settings.references or None
     if chosen is None:
-        beside = (
-            [] if opened.path is None else [opened.path.parent / "references", opened.path.parent.parent / "references"]
-        )
-        folder = next((path for path in beside if path.is_dir()), None)
-        chosen = folder if folder is not None else "recorded"
+        parents = [] if opened.path is None else [opened.path.parent, opened.path.parent.parent]
+        folder = next((path / "references" for path in parents if (path / "references").is_dir()), None)
+        chosen = folder or ("crds" if opened.kind == "science_raw" else "recorded")
     if not isinstance(chosen, (str, Path)):
         return chosen
-    text = str(chosen)
-    if text == "recorded":
+    word, _, context = str(chosen).partition(":")
+    if word == "recorded":
         return RecordedSource(opened.meta, CrdsSource())
-    if text == "crds" or text.startswith("crds:"):
-        return CrdsSource(context=text.partition(":")[2] or None)
-    return FolderSource(Path(text).expanduser())
+    if word == "crds":
+        return CrdsSource(context=context or None)
+    if word == "crds-cache":
+        return CrdsCacheSource(context=context or None)
+    return FolderSource(Path(chosen).expanduser())
 
 
 def _metadata_reader(source: ExposureInput) -> Callable[[], dict[str, Any]]:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roman_nexus.dq import PixelFlag
 from roman_nexus.engine.store import TileStore
-from roman_nexus.steps.exposure.ramp_fit import uniform_slope
+from roman_nexus.steps.exposure.ramp_fit.covariance import ramp_times
+from roman_nexus.steps.exposure.ramp_fit.uniform import fit_saturated
+from roman_nexus.steps.half_precision import to_float16
 from roman_nexus.steps.step import BORDER, ExposureInfo
 
 __all__ = ["saturated_image"]
@@ -35,19 +36,18 @@ def saturated_image(store: TileStore, exposure: ExposureInfo) -> dict[str, NDArr
         Science frame.
     """
     shape = exposure.science_shape
-    planes: dict[str, NDArray[Any]] = {name: np.zeros(shape, np.float16) for name in ("err", "var_poisson", "chisq")}
+    half = ("err", "var_poisson", "chisq", "dumo")
+    planes: dict[str, NDArray[Any]] = {name: np.zeros(shape, np.float16) for name in half}
     planes["data"] = np.zeros(shape, np.float32)
     planes["dq"] = np.empty(shape, np.uint32)
-    planes["dumo"] = np.empty(shape, np.float16)
+    weights = ramp_times(exposure.read_pattern, exposure.frame_time).uniform_weights
     inner = slice(BORDER, -BORDER)
     for block in store.row_blocks():
         first, last = max(block.rows.start, BORDER), min(block.rows.stop, exposure.shape[0] - BORDER)
         if first >= last:
             continue
         here, there = slice(first - block.rows.start, last - block.rows.start), slice(first - BORDER, last - BORDER)
-        flags = block.pixeldq | block.groupdq[0] | np.uint32(PixelFlag.SATURATED)
-        planes["dq"][there] = flags[here, inner]
-        slope = uniform_slope(block.data, exposure.read_pattern, exposure.frame_time)
-        with np.errstate(over="ignore"):
-            planes["dumo"][there] = slope[here, inner].astype(np.float16)
+        fit = fit_saturated(block, weights)
+        planes["dq"][there] = fit.dq[here, inner]
+        to_float16(fit.dumo[here, inner], planes["dumo"][there])
     return planes

@@ -130,12 +130,10 @@ class TileStore:
         columns = slice(channel * CHANNEL_WIDTH, (channel + 1) * CHANNEL_WIDTH)
         data = np.empty((n_res, n_rows, CHANNEL_WIDTH), dtype=np.float32)
         groupdq = np.zeros(data.shape, dtype=np.uint8)
-        samples = np.empty(data.size, dtype=np.float32)
-        self._read(samples, self._offset(0, channel))
         for index, rows in enumerate(self.row_slices):
-            start = n_res * CHANNEL_WIDTH * rows.start
-            tile = samples[start : start + n_res * CHANNEL_WIDTH * (rows.stop - rows.start)]
-            data[:, rows] = tile.reshape(n_res, -1, CHANNEL_WIDTH)
+            tile = np.empty((n_res, rows.stop - rows.start, CHANNEL_WIDTH), dtype=np.float32)
+            self._read(tile, self._offset(index, channel))
+            data[:, rows] = tile
             if (flags := self._groupdq.get((index, channel))) is not None:
                 groupdq[:, rows] = flags
         pixeldq = np.ascontiguousarray(self.pixeldq[:, columns])
@@ -144,15 +142,10 @@ class TileStore:
     def write_channel(self, channel: int, block: RampBlock) -> None:
         """Store a channel strip."""
         self.pixeldq[:, block.columns] = block.pixeldq
-        n_res = self.shape[0]
-        samples = np.empty(block.data.size, dtype=np.float32)
         for index, rows in enumerate(self.row_slices):
-            start = n_res * CHANNEL_WIDTH * rows.start
-            tile = samples[start : start + n_res * CHANNEL_WIDTH * (rows.stop - rows.start)]
-            tile.reshape(n_res, -1, CHANNEL_WIDTH)[:] = block.data[:, rows]
             flags = block.groupdq[:, rows]
             self._keep_flags((index, channel), flags, bool(flags.any()))
-        self._write(samples, self._offset(0, channel))
+            self._write(np.ascontiguousarray(block.data[:, rows]), self._offset(index, channel))
 
     # ------------------------------------------------------------------ cuts
     def cut(self, rows: slice, columns: slice) -> RampBlock:

@@ -7,6 +7,7 @@ precision.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -80,6 +81,11 @@ def make_reference(
     if isinstance(given, str) and given.strip().lower() in _SKIP:
         return not_applicable(known.name, OVERRIDE, "skipped by the user")
     if isinstance(given, Reference):
+        if given.reftype != known.name:
+            msg = (
+                f"override of {known.name} is a {given.reftype} reference ({given.name}); give a {known.name} reference"
+            )
+            raise OptionError(msg)
         return given
     if isinstance(given, (str, PathLike)):
         return _from_file(known, str(given), locate, digests)
@@ -149,13 +155,19 @@ def _kind_of_file(path: Path) -> str:
 def _fits_arrays(known: ReferenceType, path: Path) -> dict[str, Any]:
     """Read the images of a FITS file: by extension name, else the first image is the main array."""
     from astropy.io import fits
+    from astropy.utils.exceptions import AstropyUserWarning
 
     main = _main_array(known, "a FITS image").name
     arrays: dict[str, Any] = {}
     try:
-        with fits.open(path, memmap=False) as hdus:
+        # astropy leaves a file open that it cannot read; this one is closed whatever happens
+        with warnings.catch_warnings(), path.open("rb") as stream:
+            # blemishes of the header do not matter here; a file that was cut short does
+            warnings.simplefilter("ignore", AstropyUserWarning)
+            warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
+            hdus = fits.open(stream, memmap=False)
             images = [(str(hdu.name).upper(), hdu.data) for hdu in hdus if hdu.is_image and hdu.data is not None]
-    except (OSError, ValueError, TypeError, IndexError, KeyError) as error:
+    except (OSError, ValueError, TypeError, IndexError, KeyError, EOFError, AstropyUserWarning) as error:
         msg = f"{path} cannot be read as FITS: {error}"
         raise FileFormatError(msg) from error
     if not images:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from roman_nexus.errors import ReferenceMismatchError
+from roman_nexus.errors import FileFormatError, ReferenceMismatchError
 from roman_nexus.references.rules import NOT_APPLICABLE
 from roman_nexus.references.types import REFERENCE_TYPES
 
@@ -305,14 +305,25 @@ def _in_memory(value: Any) -> Any:
 
 
 def _load_object(path: Path, dotted: str) -> Any:
-    """Open a file as a model and copy one of its values, so that the file can be closed again."""
+    """Read an object with the asdf library and copy it, so that the file can be closed again."""
     from roman_nexus.products import files
 
-    with files.open(path) as model:
-        node: Any = model
-        for key in dotted.split("."):
-            node = node[key]
-        return copy.deepcopy(node)
+    # no schema is needed to read a model, and the file may be newer than the schemas that are installed
+    with files.open(path, "tolerant") as opened:
+        node: Any = opened
+        try:
+            for key in dotted.split("."):
+                node = node[key]
+            found = copy.deepcopy(node) if callable(node) else None
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            msg = f"{path}: {dotted} cannot be read: {error}"
+            raise FileFormatError(msg) from error
+    if found is None:
+        msg = (
+            f"{path}: {dotted} is a {type(node).__name__}, not a model; no asdf extension that is installed can read it"
+        )
+        raise FileFormatError(msg)
+    return found
 
 
 def _digestible(value: Any) -> Any:

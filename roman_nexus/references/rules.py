@@ -178,7 +178,7 @@ def select(reftype: str, parameters: Mapping[str, Any], candidates: Iterable[Can
     '2 candidates for FLAT WFI01; 2 match; useafter 2026-05-01 wins over 2020-05-01'
     """
     known = normalize_parameters(parameters)
-    pool = list(candidates)
+    pool = sorted(candidates, key=lambda item: (item.file, item.name, item.useafter, item.match))
     rejected: list[tuple[Candidate, str]] = []
     matching: dict[int, list[Candidate]] = {}
     for candidate in pool:
@@ -190,7 +190,7 @@ def select(reftype: str, parameters: Mapping[str, Any], candidates: Iterable[Can
     head = _head(reftype, known, pool)
     n_matching = sum(map(len, matching.values()))
     if not matching:
-        return Selection(reftype, None, f"{head}; none matches", tuple(rejected))
+        return Selection(reftype, None, f"{head}; none matches{_reasons(rejected)}", tuple(rejected))
 
     start = _start_time(known) if any(item.useafter for group in matching.values() for item in group) else None
     for weight in sorted(matching, reverse=True):
@@ -202,8 +202,16 @@ def select(reftype: str, parameters: Mapping[str, Any], candidates: Iterable[Can
             chosen, losers, why = _latest(in_time)
             text = f"{head}; {n_matching} match{'es' if n_matching == 1 else ''}; {why}"
             return Selection(reftype, chosen, text, tuple(rejected + losers))
-    text = f"{head}; {n_matching} match{'es' if n_matching == 1 else ''}, but every useafter is after {_short(start)}"
+    late = [entry for entry in rejected if entry[1].startswith("useafter")]
+    text = f"{head}; {n_matching} match{'es' if n_matching == 1 else ''}, but too late{_reasons(late)}"
     return Selection(reftype, None, text, tuple(rejected))
+
+
+def _reasons(rejected: Sequence[tuple[Candidate, str]]) -> str:
+    """Say why the first two of the losers lost."""
+    shown = "; ".join(f"{candidate.file}: {why}" for candidate, why in rejected[:2])
+    more = f"; and {len(rejected) - 2} more" if len(rejected) > 2 else ""
+    return f" ({shown}{more})" if shown else ""
 
 
 def _weigh(candidate: Candidate, known: Mapping[str, str]) -> tuple[int | None, str]:
@@ -218,7 +226,7 @@ def _weigh(candidate: Candidate, known: Mapping[str, str]) -> tuple[int | None, 
             continue  # does not matter, and does not count either
         alternatives = _alternatives(wanted)
         if value != "*" and "*" not in alternatives and value not in alternatives:
-            return None, f"is for {_label(key)} {rule}, not {value}"
+            return None, f"is for {_label(key)} {rule.strip('| ')}, not {value}"
         weight += 1
     return weight, ""
 

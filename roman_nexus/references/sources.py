@@ -133,10 +133,11 @@ class FolderSource:
             if entry.get("header") and entry["header"]["reftype"] == reftype
         ]
         found = select(reftype, parameters, candidates)
-        text = f"{found.explanation} (in {self.name})"
-        broken = sum("problem" in entry for entry in self._entries.values())
-        if found.chosen is None and broken:
-            text += f"; {broken} file{'' if broken == 1 else 's'} there could not be read"
+        if found.chosen is not None:
+            return found
+        text = f"{found.explanation}, in {self.name}"
+        if broken := sum("problem" in entry for entry in self._entries.values()):
+            text += f", where {broken} file{'' if broken == 1 else 's'} could not be read"
         return replace(found, explanation=text)
 
     def locate(self, name: str) -> Path | None:

@@ -64,6 +64,8 @@ class Agreement:
         Largest absolute difference where both sides are finite.
     nan_mismatch : int
         Values that are NaN on one side only.
+    close : int
+        Values whose difference is allowed (see `compare_arrays`); by default those counted in `within_one`.
     worst : tuple of Worst
         The three pixels that agree least; fewer where fewer differ.
 
@@ -84,6 +86,7 @@ class Agreement:
     max_ulp: int
     max_difference: float
     nan_mismatch: int
+    close: int = 0
     worst: tuple[Worst, ...] = ()
 
     @property
@@ -96,12 +99,18 @@ class Agreement:
         """Share of values that are at most one unit in the last place apart."""
         return self.within_one / self.compared if self.compared else 1.0
 
+    @property
+    def close_fraction(self) -> float:
+        """Share of values whose difference is allowed."""
+        return self.close / self.compared if self.compared else 1.0
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
             "compared": self.compared,
             "identical": self.identical_fraction,
             "within_one_ulp": self.within_one_fraction,
+            "close": self.close_fraction,
             "max_ulp": self.max_ulp,
             "max_difference": self.max_difference,
             "nan_mismatch": self.nan_mismatch,
@@ -146,6 +155,7 @@ def compare_arrays(
     *,
     flags: bool = False,
     where: NDArray[np.bool_] | None = None,
+    allowed: tuple[float, float] | None = None,
 ) -> Agreement:
     """Compare two arrays value by value.
 
@@ -157,6 +167,8 @@ def compare_arrays(
         Integers are sums of flags: their distance is the number of bits that differ.
     where : bool ndarray of the same shape, optional
         Compare only where this is True.
+    allowed : (relative, absolute), optional
+        A value is close where ``|ours - theirs| <= relative * |theirs| + absolute``.
 
     Returns
     -------
@@ -178,7 +190,7 @@ def compare_arrays(
     if ours.dtype.kind not in "fiub":
         msg = f"cannot compare arrays of dtype {ours.dtype}; expected floats, integers or booleans"
         raise InputError(msg)
-    pieces = [_compare_piece(ours, theirs, flags, where, cut) for cut in _cuts(ours.shape)]
+    pieces = [_compare_piece(ours, theirs, flags, where, allowed, cut) for cut in _cuts(ours.shape)]
     return combine(pieces)
 
 
@@ -202,6 +214,7 @@ def combine(agreements: Iterable[Agreement]) -> Agreement:
             max_ulp=max(total.max_ulp, item.max_ulp),
             max_difference=max(total.max_difference, item.max_difference),
             nan_mismatch=total.nan_mismatch + item.nan_mismatch,
+            close=total.close + item.close,
             worst=_worst_first([*total.worst, *item.worst]),
         )
     return total
@@ -238,12 +251,13 @@ def _compare_piece(
     theirs: NDArray[Any],
     flags: bool,
     where: NDArray[np.bool_] | None,
+    allowed: tuple[float, float] | None,
     cut: tuple[tuple[slice, ...], tuple[int, ...]],
 ) -> Agreement:
     pixels, place = cut
-    mine, other = np.asarray(ours[pixels]), np.asarray(theirs[pixels])
-    if not mine.dtype.isnative:
-        mine, other = (array.astype(array.dtype.newbyteorder("=")) for array in (mine, other))
+    mine, other = (
+        np.asarray(array[pixels]).astype(array.dtype.newbyteorder("="), copy=False) for array in (ours, theirs)
+    )
     chosen = np.ones(mine.shape, dtype=np.bool_) if where is None else np.asarray(where[pixels])
     only_one = np.zeros(mine.shape, dtype=np.bool_)
     numbers, difference = chosen, 0.0
@@ -259,13 +273,17 @@ def _compare_piece(
         difference = float(np.abs(mine[apart].astype(np.float64) - other[apart].astype(np.float64)).max())
     compared = int(np.count_nonzero(chosen))
     mismatch = int(np.count_nonzero(only_one))
+    within_one = compared - mismatch - int(np.count_nonzero(distance > 1))
     return Agreement(
         compared=compared,
         identical=compared - mismatch - int(np.count_nonzero(distance)),
-        within_one=compared - mismatch - int(np.count_nonzero(distance > 1)),
+        within_one=within_one,
         max_ulp=int(distance.max(initial=0)),
         max_difference=difference,
         nan_mismatch=mismatch,
+        close=within_one
+        if allowed is None
+        else compared - mismatch - _count_apart(mine, other, apart, distance, allowed),
         worst=_find_worst(mine, other, distance, only_one, place),
     )
 
@@ -279,6 +297,21 @@ def _distance(ours: NDArray[Any], theirs: NDArray[Any], flags: bool) -> NDArray[
         return apart
     counts: NDArray[np.int64] = np.maximum(ours, theirs).astype(np.int64) - np.minimum(ours, theirs).astype(np.int64)
     return counts.astype(np.uint64)
+
+
+def _count_apart(
+    ours: NDArray[Any],
+    theirs: NDArray[Any],
+    finite: NDArray[np.bool_],
+    distance: NDArray[np.uint64],
+    allowed: tuple[float, float],
+) -> int:
+    """Count the pairs of numbers that are further apart than allowed; an infinite value is, unless it is the same."""
+    relative, absolute = allowed
+    other = theirs[finite].astype(np.float64)
+    gap = np.abs(ours[finite].astype(np.float64) - other)
+    infinite = int(np.count_nonzero((distance > 0) & ~finite))
+    return infinite + int(np.count_nonzero(gap > relative * np.abs(other) + absolute))
 
 
 def _find_worst(

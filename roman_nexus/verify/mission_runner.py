@@ -204,7 +204,7 @@ class Recorder:
             }
             self.steps.append(record)
             self.model = result
-            if name in self.keep:
+            if name in self.keep and model_changed(name, result):
                 self._save(name, result)
             tell(event="done", **record)
             if name == self.stop:
@@ -218,6 +218,11 @@ class Recorder:
         save_arrays(model, self.folder / name, CHANGES[name])
         self.saving_s += time.perf_counter() - wall
         self.saving_cpu_s += cpu_s() - cpu
+
+
+def model_changed(name: str, model: Any) -> bool:
+    """Tell whether a step may have done anything: one of them is for a single detector."""
+    return name != "wfi18_transient" or model.meta.instrument.detector == "WFI18"
 
 
 def save_arrays(model: Any, folder: Path, names: tuple[str, ...]) -> None:

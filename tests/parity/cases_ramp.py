@@ -132,7 +132,9 @@ def _noisy_frames(rng: np.random.Generator, name: str, nrows: int) -> dict[str, 
     """Ramp with pedestals, drifts along time and bad reference pixels."""
     nresultants, nx = len(PATTERNS[name]), 4096
     data = rng.normal(6000, 40, (nresultants, nrows, nx)).astype(np.float32)
-    data += (np.arange(nresultants)[:, None, None] * rng.exponential(300, (nrows, nx))).astype(np.float32)
+    light = np.zeros((nrows, nx))
+    light[4:-4, 4:-4] = rng.exponential(300, (nrows - 8, nx - 8))
+    data += (np.arange(nresultants)[:, None, None] * light).astype(np.float32)
     drift = np.cumsum(rng.normal(0, 0.4, (nresultants, nrows)), axis=1)
     data += drift[:, :, None].astype(np.float32)
     amp33 = (6000 + drift[:, :, None] + rng.normal(0, 9, (nresultants, nrows, 128))).clip(0).astype(np.uint16)

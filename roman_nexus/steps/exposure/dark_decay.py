@@ -122,6 +122,18 @@ def prepare(
         If the table has no usable entry for the detector.
     InputError
         If the read pattern does not belong to the ramp, or the frame time is impossible.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from roman_nexus.steps.exposure.dark_decay import STEP
+    >>> from roman_nexus.steps.step import ExposureInfo
+    >>> exposure = ExposureInfo("WFI03", "F158", "WFI_IMAGE", ((1,),), 4.0, shape=(256, 128))
+    >>> table = {"WFI03": {"amplitude": 2.0, "time_constant": 4.0}}
+    >>> frame = SimpleNamespace(shape=(1, 256, 128))
+    >>> state = STEP.prepare(frame, {"darkdecaysignal": {"decay_table": table}}, STEP.options(), exposure)
+    >>> round(float(state.row[0, 0] * state.column[127]), 6)  # half a read before time zero: 2 exp(1/2)
+    3.297443
     """
     nresultants, ny, nx = frame.shape
     if exposure.nresultants != nresultants:
@@ -132,7 +144,14 @@ def prepare(
     row = np.empty((nresultants, ny))
     for i, reads in enumerate(exposure.read_pattern):
         starts = (np.array(reads, dtype=np.float64) - READ_OFFSET) * exposure.frame_time
-        row[i] = np.mean(amplitude * np.exp(-(row_times + starts[:, None]) / time_constant), axis=0)
+        with np.errstate(over="ignore"):
+            row[i] = np.mean(amplitude * np.exp(-(row_times + starts[:, None]) / time_constant), axis=0)
+    if not np.all(np.abs(row) < np.finfo(np.float32).max):
+        msg = (
+            f"darkdecaysignal reference gives amplitude {amplitude} DN and time constant {time_constant} s for "
+            f"{exposure.detector}: with frames of {exposure.frame_time} s the signal at the start overflows"
+        )
+        raise ReferenceMismatchError(msg)
     return DarkDecayState(row, np.exp(-column_times / time_constant))
 
 

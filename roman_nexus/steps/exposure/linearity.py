@@ -24,21 +24,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from roman_nexus.dq import PixelFlag, ResultantFlag
 from roman_nexus.errors import InputError, ReferenceMismatchError
+from roman_nexus.steps.exposure.linearity_kernel import correct
 from roman_nexus.steps.step import CHANNEL_WIDTH, ExposureInfo, Needs, Options, RampBlock, RampFrame, References, Step
 
 __all__ = ["STEP", "IntegralNonlinearity", "LinearityOptions", "apply", "prepare"]
-
-NO_LIN_CORR = np.uint32(PixelFlag.NO_LIN_CORR)
-SATURATED = np.uint8(ResultantFlag.SATURATED)
-DO_NOT_USE = np.uint8(ResultantFlag.DO_NOT_USE)
-LIMIT = np.float32(1e6)  #: DN; nothing a pixel can hold is linearised to more
-ZERO = np.float32(0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,178 +57,195 @@ class IntegralNonlinearity:
     direct: bool
 
 
-# ------------------------------------------------------------------------------------------ kernels
-# A tile is a piece of one row inside one read-out channel. Its scratch rows stay in the first-level cache and all
-# have the same fixed width, which lets the compiler use vector instructions throughout.
-@intrinsic
-def _stack_row(typing_context):  # type: ignore[no-untyped-def]
-    """Reserve one scratch row on the stack, of which the compiler knows that no argument overlaps it."""
+def prepare(
+    frame: RampFrame, references: References, options: LinearityOptions, exposure: ExposureInfo
+) -> IntegralNonlinearity | None:
+    """Gather the converter's correction tables of the channels in use.
 
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        with builder.goto_entry_block():
-            return builder.alloca(context.get_value_type(types.float64), size=CHANNEL_WIDTH)
+    Parameters
+    ----------
+    frame : RampFrame
+        Not used: the correction does not depend on the exposure.
+    references : mapping
+        ``references["integralnonlinearity"]``, if there is one: ``value`` (n,), DN, and ``inl_table``, a mapping of
+        ``science_channel_01`` … to mappings with ``correction`` (n,), DN.
+    options : LinearityOptions
+    exposure : ExposureInfo
 
-    return types.CPointer(types.float64)(), code
+    Returns
+    -------
+    IntegralNonlinearity or None
+        None when there is no such reference.
 
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _load_coefficients(planes, dq, y, x0, width, rows, broken):  # type: ignore[no-untyped-def]
-    """Bring the polynomials of a tile into float64 rows, the identity where there is no good one."""
-    for x in range(width):
-        broken[x] = False
-    for k in range(len(planes)):
-        plane = planes[k]
-        for x in range(width):
-            value = plane[y, x0 + x]
-            rows[k, x] = np.float64(value)
-            broken[x] |= value != value
-    for x in range(width):
-        broken[x] |= rows[1, x] == 0.0
-    for k in range(len(planes)):
-        identity = 1.0 if k == 1 else 0.0
-        for x in range(width):
-            if broken[x] | (dq[y, x0 + x] & NO_LIN_CORR != 0):
-                rows[k, x] = identity
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _pick_ends(data, groupdq, y, x0, width, last, ends, kept):  # type: ignore[no-untyped-def]
-    """Find the first and the last resultant that make the line, and whether they are saturated."""
-    last[:] = -2
-    for i in range(data.shape[0]):
-        for x in range(width):
-            last[x] += (groupdq[i, y, x0 + x] & SATURATED) == 0
-    for x in range(width):
-        last[x] = max(last[x], 1)
-        ends[0, x], ends[1, x] = data[0, y, x0 + x], data[last[x], y, x0 + x]
-        kept[0, x], kept[1, x] = groupdq[0, y, x0 + x] & SATURATED, groupdq[last[x], y, x0 + x] & SATURATED
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _draw_line(ends, kept, last, means, n_terms, linear, first, rate):  # type: ignore[no-untyped-def]
-    """Linear counts at the first resultant and their rate per read; ends in float32, quotient in float64."""
-    for end in range(2):
-        for x in range(CHANNEL_WIDTH):
-            count = ends[end, x]
-            value = np.float32(linear[n_terms - 1, x]) * count
-            for k in range(n_terms - 2, 0, -1):
-                value = (value + np.float32(linear[k, x])) * count
-            ends[end, x] = count if kept[end, x] else value + np.float32(linear[0, x])
-    for x in range(CHANNEL_WIDTH):
-        first[x] = np.float64(ends[0, x])
-        rate[x] = np.float64(ends[1, x] - ends[0, x]) / (means[last[x]] - means[0])
+    Raises
+    ------
+    ReferenceMismatchError
+        If a channel is missing, holds no numbers or has another length than the abscissa, or if the abscissa does not
+        increase.
+    """
+    if "integralnonlinearity" not in references:
+        return None
+    reference = references["integralnonlinearity"]
+    # romancal looks counts up in float32 abscissas
+    abscissa = np.asarray(reference["value"]).astype(np.float32).astype(np.float64)
+    if abscissa.ndim != 1 or abscissa.size < 2 or not np.all(np.diff(abscissa) > 0):
+        msg = (
+            f"integralnonlinearity value has shape {abscissa.shape}; "
+            "expected a list of at least 2 increasing counts: use another reference file"
+        )
+        raise ReferenceMismatchError(msg)
+    n_channels = -(-exposure.shape[1] // CHANNEL_WIDTH)
+    correction = np.empty((n_channels, abscissa.size + 1))
+    for channel in range(n_channels):
+        name = f"science_channel_{channel + 1:02d}"
+        correction[channel, :-1] = _channel_correction(reference["inl_table"], name, abscissa.size)
+    correction[:, -1] = correction[:, -2]
+    direct = bool(np.array_equal(abscissa, np.arange(abscissa.size)))
+    return IntegralNonlinearity(abscissa, correction, direct)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _predict(first, rate, reads, n_terms, inverse, counts, total):  # type: ignore[no-untyped-def]
-    """Counts that the converter saw in one read, added to `total`."""
-    for x in range(CHANNEL_WIDTH):
-        line = first[x] + rate[x] * reads
-        value = inverse[n_terms - 1, x] * line
-        for k in range(n_terms - 2, 0, -1):
-            value = (value + inverse[k, x]) * line
-        value = value + inverse[0, x]
-        counts[x] = value
-        total[x] += value
+def _channel_correction(table: Any, name: str, size: int) -> NDArray[np.float64]:
+    """Take one channel's correction out of the reference's table."""
+    try:
+        values = table[name]["correction"]
+    except KeyError:
+        values = None
+    if values is None:
+        msg = f"integralnonlinearity reference has no correction for {name}; expected {size} numbers for every channel"
+        raise ReferenceMismatchError(msg)
+    correction = np.asarray(values, dtype=np.float64)
+    if correction.shape != (size,) or not np.all(np.isfinite(correction)):
+        msg = (
+            f"integralnonlinearity correction of {name} has shape {correction.shape}; "
+            f"expected {size} finite numbers, one for each value"
+        )
+        raise ReferenceMismatchError(msg)
+    return correction
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _linearise(counts, n_terms, linear, total):  # type: ignore[no-untyped-def]
-    """Linearise the counts of one read and add them to `total`."""
-    for x in range(CHANNEL_WIDTH):
-        value = linear[n_terms - 1, x] * counts[x]
-        for k in range(n_terms - 2, 0, -1):
-            value = (value + linear[k, x]) * counts[x]
-        total[x] += value + linear[0, x]
+def apply(
+    block: RampBlock,
+    references: References,
+    options: LinearityOptions,
+    exposure: ExposureInfo,
+    state: IntegralNonlinearity | None = None,
+) -> None:
+    """Linearise a block in place.
+
+    Parameters
+    ----------
+    block : RampBlock
+        ``data`` changes, ``groupdq`` gains DO_NOT_USE where a count was clipped, ``pixeldq`` gains the flags of the
+        linearity reference and NO_LIN_CORR.
+    references : mapping
+        ``references["linearity"]``: ``coeffs`` (n, ny, nx) float32, n >= 2, ascending powers of DN, and ``dq`` (ny, nx)
+        uint32; ``references["inverselinearity"]``: ``coeffs`` likewise.
+    options : LinearityOptions
+    exposure : ExposureInfo
+    state : IntegralNonlinearity or None
+        From `prepare`; None leaves that part out.
+
+    Raises
+    ------
+    ReferenceMismatchError
+        If a reference array has another shape than the data, or fewer than two coefficients.
+    InputError
+        If the read pattern does not belong to the ramp, or does not order the resultants in time.
+
+    Examples
+    --------
+    Counts of a detector that shows half of the light, c = f / 2:
+
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.linearity import STEP
+    >>> from roman_nexus.steps.step import ExposureInfo, RampBlock
+    >>> exposure = ExposureInfo("WFI01", "F158", "WFI_IMAGE", ((1,), (2,), (3, 4)), 3.16, shape=(1, 2))
+    >>> data = np.array([10, 20, 35], dtype=np.float32).repeat(2).reshape(3, 1, 2)
+    >>> block = RampBlock(data, np.zeros((3, 1, 2), np.uint8), np.zeros((1, 2), np.uint32), slice(0, 1), slice(0, 2))
+    >>> double = np.array([0, 2], dtype=np.float32).repeat(2).reshape(2, 1, 2)
+    >>> references = {
+    ...     "linearity": {"coeffs": double, "dq": np.zeros((1, 2), np.uint32)},
+    ...     "inverselinearity": {"coeffs": double / 4},
+    ... }
+    >>> STEP.apply(block, references, STEP.options(), exposure, None)
+    >>> block.data[:, 0, 0]
+    array([20., 40., 70.], dtype=float32)
+    """
+    nresultants, ny, nx = block.data.shape
+    reads, starts, means = _read_times(exposure, nresultants)
+    reference = references["linearity"]
+    dq = _plane(reference["dq"], np.uint32)
+    if dq.shape != (ny, nx):
+        msg = f"linearity reference dq has shape {dq.shape}; expected {(ny, nx)}, like the data"
+        raise ReferenceMismatchError(msg)
+    correct(
+        block.data,
+        block.groupdq,
+        block.pixeldq,
+        block.columns.start,
+        _coefficients(reference["coeffs"], "linearity", (ny, nx)),
+        _coefficients(references["inverselinearity"]["coeffs"], "inverselinearity", (ny, nx)),
+        dq,
+        reads,
+        starts,
+        means,
+        None if state is None or state.direct else state.abscissa,
+        None if state is None else state.correction,
+    )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _add_from_table(counts, table):  # type: ignore[no-untyped-def]
-    """Add the linearly interpolated correction where a count is its own place in the table."""
-    top = np.float64(table.size - 2)
-    corrected = carray(_stack_row(), (CHANNEL_WIDTH,))
-    for x in range(CHANNEL_WIDTH):
-        place = counts[x] if counts[x] > 0.0 else 0.0  # NaN becomes 0, and comes back in the sum
-        place = place if place < top else top
-        left = np.int32(place)
-        index = np.uintp(np.uint32(left))
-        low, high = table[index], table[index + np.uintp(1)]
-        corrected[x] = counts[x] + ((high - low) * (place - np.float64(left)) + low)
-    for x in range(CHANNEL_WIDTH):
-        counts[x] = corrected[x]
+def _read_times(
+    exposure: ExposureInfo, nresultants: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return read numbers since the mean of the first resultant, where each resultant begins, and mean reads."""
+    pattern = exposure.read_pattern
+    if len(pattern) != nresultants or nresultants < 2:
+        msg = (
+            f"read_pattern lists {len(pattern)} resultants and the ramp has {nresultants}; expected the same, 2 or more"
+        )
+        raise InputError(msg)
+    empty = [i for i, numbers in enumerate(pattern) if not numbers]
+    if empty:
+        msg = f"read_pattern has no reads in resultant {empty[0]}; expected at least one in each"
+        raise InputError(msg)
+    means = np.array([np.mean(numbers) for numbers in pattern])
+    if np.any(means[1:] == means[0]):
+        msg = (
+            f"read_pattern {pattern} has resultants with the mean read of the first; expected resultants in time order"
+        )
+        raise InputError(msg)
+    reads = np.array([number for numbers in pattern for number in numbers]) - means[0]
+    starts = np.concatenate([[0], np.cumsum([len(numbers) for numbers in pattern])])
+    return reads, starts, means
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _add_by_search(counts, abscissa, table):  # type: ignore[no-untyped-def]
-    """Add the linearly interpolated correction for any increasing abscissa."""
-    last = abscissa.size - 1
-    for x in range(CHANNEL_WIDTH):
-        count = counts[x]
-        left = np.searchsorted(abscissa, count, side="right") - 1
-        if left < 0:
-            counts[x] = count + table[0]
-        elif left >= last or abscissa[left] == count:
-            counts[x] = count + table[min(left, last)]
-        else:
-            slope = (table[left + 1] - table[left]) / (abscissa[left + 1] - abscissa[left])
-            counts[x] = count + (slope * (count - abscissa[left]) + table[left])
+def _coefficients(coeffs: Any, reftype: str, shape: tuple[int, int]) -> tuple[NDArray[Any], ...]:
+    """Return the planes of a coefficient cube."""
+    if len(coeffs.shape) != 3 or tuple(coeffs.shape[1:]) != shape or coeffs.shape[0] < 2:
+        msg = (
+            f"{reftype} reference coeffs has shape {tuple(coeffs.shape)}; expected (2 or more, {shape[0]}, {shape[1]})"
+        )
+        raise ReferenceMismatchError(msg)
+    return tuple(_plane(plane, np.float32) for plane in coeffs)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _store(data, groupdq, i, y, x0, width, total, n_reads):  # type: ignore[no-untyped-def]
-    """Write the mean of the linearised reads, unless saturated, and clip what cannot be true."""
-    for x in range(width):
-        value = np.float32(total[x] / n_reads)
-        value = data[i, y, x0 + x] if groupdq[i, y, x0 + x] & SATURATED else value
-        flag = np.uint8(0)
-        if abs(value) > LIMIT:
-            value = LIMIT if value > ZERO else -LIMIT
-            flag = DO_NOT_USE
-        data[i, y, x0 + x] = value
-        groupdq[i, y, x0 + x] |= flag
+def _plane(plane: Any, dtype: type[np.generic]) -> NDArray[Any]:
+    """View (or copy, where it must be) a plane as the one kind of array for which the kernel is compiled."""
+    view = np.require(plane, dtype, ["C", "A"]).view()
+    view.flags.writeable = False
+    return view
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _correct(data, groupdq, pixeldq, column, linear_planes, inverse_planes, dq, reads, starts, means, abscissa, tables):  # type: ignore[no-untyped-def]
-    """Linearise a block, tile by tile; `abscissa` is None for a direct table, `tables` None without one."""
-    nresultants, ny, nx = data.shape
-    n_linear, n_inverse = len(linear_planes), len(inverse_planes)
-    linear, inverse = np.zeros((n_linear, CHANNEL_WIDTH)), np.zeros((n_inverse, CHANNEL_WIDTH))
-    first, rate, total, offset = np.zeros((4, CHANNEL_WIDTH))
-    counts = np.zeros((np.max(starts[1:] - starts[:-1]), CHANNEL_WIDTH))
-    ends = np.zeros((2, CHANNEL_WIDTH), dtype=np.float32)
-    kept = np.zeros((2, CHANNEL_WIDTH), dtype=np.uint8)
-    last = np.zeros(CHANNEL_WIDTH, dtype=np.int32)
-    no_linear, no_inverse = np.zeros((2, CHANNEL_WIDTH), dtype=np.bool_)
-    for y in range(ny):
-        x0 = 0
-        while x0 < nx:
-            channel = (column + x0) // CHANNEL_WIDTH
-            width = min((channel + 1) * CHANNEL_WIDTH - column, nx) - x0
-            _load_coefficients(linear_planes, dq, y, x0, width, linear, no_linear)
-            _load_coefficients(inverse_planes, dq, y, x0, width, inverse, no_inverse)
-            for x in range(width):
-                missing = NO_LIN_CORR if no_linear[x] | no_inverse[x] else np.uint32(0)
-                pixeldq[y, x0 + x] |= dq[y, x0 + x] | missing
-            _pick_ends(data, groupdq, y, x0, width, last, ends, kept)
-            _draw_line(ends, kept, last, means, n_linear, linear, first, rate)
-            for i in range(nresultants):
-                n_reads = starts[i + 1] - starts[i]
-                total[:] = -0.0  # the neutral element of addition, also for a sum of -0.0
-                for r in range(n_reads):
-                    _predict(first, rate, reads[starts[i] + r], n_inverse, inverse, counts[r], total)
-                for x in range(width):
-                    offset[x] = np.float64(data[i, y, x0 + x]) - total[x] / n_reads
-                total[:] = -0.0
-                for r in range(n_reads):
-                    row = counts[r]
-                    for x in range(CHANNEL_WIDTH):
-                        row[x] += offset[x]
-                    if tables is not None:
-                        if abscissa is None:
-                            _add_from_table(row, tables[channel])
-                        else:
-                            _add_by_search(row, abscissa, tables[channel])
-                    _linearise(row, n_linear, linear, total)
-                _store(data, groupdq, i, y, x0, width, total, n_reads)
-            x0 += width
+STEP = Step(
+    name="linearity",
+    level="ramp",
+    options=LinearityOptions,
+    apply=apply,
+    references=(
+        Needs("linearity", images=("coeffs", "dq"), missing="skip"),
+        Needs("inverselinearity", images=("coeffs",), missing="skip"),
+        Needs("integralnonlinearity", whole=("value", "inl_table"), missing="without"),
+    ),
+    prepare=prepare,
+    title="Bring counts to a linear scale, read by read",
+)

@@ -131,6 +131,24 @@ def apply(
         If the block is not a whole channel.
     ReferenceMismatchError
         If the coefficients have another length than the spectra.
+
+    Examples
+    --------
+    Without coefficients only the trend goes, here 3 DN everywhere:
+
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.refpix import STEP, RefpixState
+    >>> from roman_nexus.steps.step import ExposureInfo, RampBlock
+    >>> data = np.stack([np.full((8, 128), 100, np.float32), np.full((8, 128), 104, np.float32)])
+    >>> flags = np.zeros(data.shape, np.uint8), np.zeros(data.shape[1:], np.uint32)
+    >>> block = RampBlock(data, *flags, slice(0, 8), slice(0, 128))
+    >>> none = np.zeros((2, 8 * 70 + 1), np.complex64)
+    >>> state = RefpixState(none, none, none, slope=np.zeros((1, 2)), intercept=np.full((1, 2), 3.0))
+    >>> coefficients = dict.fromkeys(("gamma", "zeta", "alpha"), none[0])
+    >>> exposure = ExposureInfo("WFI01", "F158", "WFI_IMAGE", ((1,), (2,)), 3.16, shape=(8, 128))
+    >>> STEP.apply(block, {"refpix": coefficients}, STEP.options(), exposure, state)
+    >>> data[:, 0, 0].tolist()
+    [97.0, 101.0]
     """
     nresultants, ny, nx = block.data.shape
     channel = block.columns.start // CHANNEL_WIDTH
@@ -235,6 +253,22 @@ def prepare(frame: RampFrame, references: References, options: RefpixOptions, ex
         If the frame is not made of channels of 128 columns and at least 8 rows, or amp33 does not fit.
     ReferenceMismatchError
         If the coefficients are not (nchannels, K).
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.refpix import STEP
+    >>> from roman_nexus.steps.step import ExposureInfo, RampBlock
+    >>> def cut(rows, columns):
+    ...     data = np.ones((2, 8, 128), np.float32)[:, rows, columns].copy()
+    ...     data[1] += 4
+    ...     return RampBlock(data, data.astype(np.uint8), data[0].astype(np.uint32), rows, columns)
+    >>> frame = SimpleNamespace(shape=(2, 8, 128), amp33=np.full((2, 8, 128), 9, np.uint16), cut=cut)
+    >>> coefficients = dict.fromkeys(("gamma", "zeta", "alpha"), np.zeros((1, 8 * 70 + 1)))
+    >>> exposure = ExposureInfo("WFI01", "F158", "WFI_IMAGE", ((1,), (2,)), 3.16, shape=(8, 128))
+    >>> STEP.prepare(frame, {"refpix": coefficients}, STEP.options(), exposure).intercept
+    array([[-2.,  2.]])
     """
     _, ny, nx = frame.shape
     _check_frame(frame)

@@ -275,6 +275,21 @@ def prepare(
     ------
     ReferenceMismatchError, InputError
         As `apply`.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.saturation import STEP
+    >>> from roman_nexus.steps.step import ExposureInfo, RampBlock
+    >>> data = np.array([[[5, 5, 5, 99]], [[5, 5, 5, 99]]], np.float32)
+    >>> flags = np.zeros((2, 1, 4), np.uint8), np.zeros((1, 4), np.uint32)
+    >>> block = RampBlock(data, *flags, slice(0, 1), slice(0, 4))
+    >>> frame = SimpleNamespace(shape=data.shape, row_blocks=lambda: [block])
+    >>> limits = {"data": np.full((1, 4), 50, np.float32), "dq": flags[1]}
+    >>> exposure = ExposureInfo("WFI01", "F158", "WFI_IMAGE", ((1,), (2,)), 3.16, shape=(1, 4))
+    >>> STEP.prepare(frame, {"saturation": limits}, STEP.options(n_pix_grow_sat=1), exposure)[0]
+    array([[0, 0, 2, 2]], dtype=uint8)
     """
     nresultants, ny, nx = frame.shape
     _check_pattern(exposure, nresultants)

@@ -118,6 +118,15 @@ def prepare(
     Notes
     -----
     Two planes are held meanwhile: 200 MB for a full frame.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from roman_nexus.steps.exposure.wfi18_transient import STEP
+    >>> from roman_nexus.steps.step import ExposureInfo
+    >>> exposure = ExposureInfo("WFI18", "F158", "WFI_IMAGE", ((1,), (2,)), 3.16)
+    >>> STEP.prepare(SimpleNamespace(shape=(2, 4096, 4096)), {}, STEP.options(), exposure).fallback
+    '2 resultants are fewer than the 5 a fit needs'
     """
     nresultants, ny, nx = frame.shape
     if exposure.nresultants != nresultants:

@@ -1,251 +1,200 @@
-"""The likelihood ramp fit for well-behaved pixels, many columns at a time.
+"""The likelihood ramp fit of a block: fast where that is safe, exact where it matters.
 
-The rate of a ramp maximises the likelihood of its differences d with covariance matrix V (see `covariance`):
-
-    C = 1' W 1,  B = 1' W d,  A = d' W d,   W = V^-1 over the usable differences
-    rate = B / C,   err^2 = 1 / C,   chi^2 = A - B^2 / C,   weights w = W 1 / C
-
-(Brandt 2024, PASP 136, 045004 and 045005). V needs a rate itself. As in romancal 1.1 the first fit takes the median
-of all differences, the second, final fit takes the rate of the first.
-
-Those papers evaluate A, B, C by two-sided recursions for determinants; here V = L D L' is factored once from the
-left, which gives the same numbers to some 1e-13 with a fifth of the operations. Where that is not good enough the
-pixel is left to `likelihood_exact`: too few differences for a well-posed problem, odd gain or read noise, or a first
-chi^2 above the smallest threshold for a jump. Below that threshold nothing can be dropped, since dropping
-differences gains at most the whole chi^2.
-
-The kernels work on tiles of `LANES` columns that stay in the first-level cache, with the loop over columns
-innermost, so that it compiles to vector instructions. Vectors of a tile live in one flat array at fixed offsets:
-a compiler must know that they do not overlap.
+`likelihood_fast` fits all pixels; those it declines go through `likelihood_exact`, which also searches for jumps.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from roman_nexus.steps.exposure.ramp_fit.covariance import RampTimes
-from roman_nexus.steps.exposure.ramp_fit.median import take_median
+from roman_nexus.steps.exposure.ramp_fit.flags import (
+    DO_NOT_USE,
+    JUMP_DET,
+    NO_GAIN_VALUE,
+    collapse_flags,
+    jumps_in,
+    sort_jumps,
+)
+from roman_nexus.steps.exposure.ramp_fit.likelihood_exact import Detection, fit_lanes
+from roman_nexus.steps.exposure.ramp_fit.likelihood_fast import EXACT, UNFITTABLE, fit_block, make_terms
+from roman_nexus.steps.exposure.ramp_fit.median import median_network, take_median
+from roman_nexus.steps.exposure.ramp_fit.options import MISSION_THRESHOLD, RampFitOptions
+from roman_nexus.steps.exposure.ramp_fit.uniform import uniform_minus_rate
+from roman_nexus.steps.step import FitBlock, RampBlock
 
-__all__ = ["EXACT", "FITTED", "UNFITTABLE", "Terms", "fit_block", "make_terms"]
+__all__ = ["fit_likelihood", "make_detection"]
 
-FITTED, UNFITTABLE, EXACT = 0, 1, 2  #: outcome per pixel: done, all NaN, left to the exact path
-WELL_POSED = 3  # usable differences from which dropping a pair leaves something
-LANES = 64
+Image = NDArray[np.float32]
 
-# offsets of the vectors of a tile
-PHOTON, READ, PIVOT, Y, Z, A, B, C, USED, CHECK, UNIFORM, SP, SR, X, GUESS = (i * LANES for i in range(15))
-VECTORS = 15
-# offsets within the row of one difference
-ROW_FACTOR, ROW_Y, ROW = 0, LANES, 2 * LANES
-
-CUT = np.int64((1 << 29) - 1)
-LAST = np.int64(1 << 29)
-
-
-class Terms(NamedTuple):
-    """Coefficients of a read pattern as the kernels want them (see `RampTimes`).
-
-    Couplings have a zero in front: element j couples the differences j - 1 and j.
-    """
-
-    inverse_interval: NDArray[np.float64]
-    photon: NDArray[np.float64]
-    read: NDArray[np.float64]
-    photon_coupling: NDArray[np.float64]
-    read_coupling: NDArray[np.float64]
-    uniform_weights: NDArray[np.float64]
+CHUNK = 1 << 14  # pixels that the exact path takes at a time
+BELOW = 1 - 1e-6  # keeps the rounding of chi-square off the threshold
+SQRT2 = np.sqrt(2.0)
 
 
-def make_terms(times: RampTimes) -> Terms:
-    """Arrange the coefficients of `times` for `fit_block`."""
-    return Terms(
-        inverse_interval=1 / times.interval,
-        photon=times.photon_diagonal,
-        read=times.read_diagonal,
-        photon_coupling=np.concatenate([[0.0], times.photon_coupling]),
-        read_coupling=np.concatenate([[0.0], times.read_coupling]),
-        uniform_weights=times.uniform_weights,
-    )
+def make_detection(options: RampFitOptions, times: RampTimes) -> Detection | None:
+    """Set up the search for jumps.
 
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _load(data, groupdq, y, x0, n, terms, v, difference, masked, use):  # type: ignore[no-untyped-def]
-    """Differences, usable differences and uniform slope of a tile."""
-    for x in range(n):
-        v[USED + x] = 0.0
-        v[CHECK + x] = 0.0
-        v[UNIFORM + x] = terms.uniform_weights[0] * data[0, y, x0 + x]
-    for j in range(difference.shape[0]):
-        scale, weight = terms.inverse_interval[j], terms.uniform_weights[j + 1]
-        for x in range(n):
-            late = data[j + 1, y, x0 + x]
-            d = np.float64(late - data[j, y, x0 + x]) * scale
-            difference[j, x] = d
-            v[CHECK + x] += d
-            v[UNIFORM + x] += weight * late
-        for x in range(n):
-            free = 1.0 if (groupdq[j, y, x0 + x] | groupdq[j + 1, y, x0 + x]) == 0 else 0.0
-            use[j, x] = free
-            masked[j, x] = free * difference[j, x]
-        for x in range(n):
-            v[USED + x] += use[j, x]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _factor(v, masked, use, n, terms):  # type: ignore[no-untyped-def]
-    """A, B and C by forward elimination."""
-    for x in range(n):
-        v[PIVOT + x] = 0.0
-        v[Y + x] = 0.0
-        v[Z + x] = 0.0
-        v[A + x] = 0.0
-        v[B + x] = 0.0
-        v[C + x] = 0.0
-    for j in range(masked.shape[0]):
-        before = max(j - 1, 0)
-        ap, ar, bp, br = terms.photon[j], terms.read[j], terms.photon_coupling[j], terms.read_coupling[j]
-        for x in range(n):
-            one = use[j, x]
-            beta = (v[PHOTON + x] * bp + v[READ + x] * br) * (one * use[before, x])
-            factor = beta * v[PIVOT + x]
-            pivot = 1.0 / (v[PHOTON + x] * ap + v[READ + x] * ar - factor * beta)
-            y = one - factor * v[Y + x]
-            z = masked[j, x] - factor * v[Z + x]
-            v[C + x] += y * y * pivot
-            v[B + x] += y * z * pivot
-            v[A + x] += z * z * pivot
-            v[PIVOT + x] = pivot
-            v[Y + x] = y
-            v[Z + x] = z
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _factor_and_keep(v, masked, use, n, terms, rows):  # type: ignore[no-untyped-def]
-    """`_factor` that keeps what the back substitution needs."""
-    for x in range(n):
-        v[PIVOT + x] = 0.0
-        v[Y + x] = 0.0
-        v[Z + x] = 0.0
-        v[A + x] = 0.0
-        v[B + x] = 0.0
-        v[C + x] = 0.0
-    for j in range(masked.shape[0]):
-        before = max(j - 1, 0)
-        kept = rows[j * ROW : (j + 1) * ROW]
-        ap, ar, bp, br = terms.photon[j], terms.read[j], terms.photon_coupling[j], terms.read_coupling[j]
-        for x in range(n):
-            one = use[j, x]
-            beta = (v[PHOTON + x] * bp + v[READ + x] * br) * (one * use[before, x])
-            factor = beta * v[PIVOT + x]
-            pivot = 1.0 / (v[PHOTON + x] * ap + v[READ + x] * ar - factor * beta)
-            y = one - factor * v[Y + x]
-            z = masked[j, x] - factor * v[Z + x]
-            v[C + x] += y * y * pivot
-            v[B + x] += y * z * pivot
-            v[A + x] += z * z * pivot
-            v[PIVOT + x] = pivot
-            v[Y + x] = y
-            v[Z + x] = z
-            kept[ROW_FACTOR + x] = factor
-            kept[ROW_Y + x] = y * pivot
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _noise_parts(v, rows, n, terms):  # type: ignore[no-untyped-def]
-    """x = W 1 by back substitution, and the photon and read parts of x' V x."""
-    last = terms.photon.size - 1
-    ap, ar = terms.photon[last], terms.read[last]
-    for x in range(n):
-        value = rows[last * ROW + ROW_Y + x]
-        v[X + x] = value
-        v[SP + x] = value * value * ap
-        v[SR + x] = value * value * ar
-    for j in range(last - 1, -1, -1):
-        kept, after = rows[j * ROW : (j + 1) * ROW], rows[(j + 1) * ROW : (j + 2) * ROW]
-        ap, ar = terms.photon[j], terms.read[j]
-        bp, br = 2.0 * terms.photon_coupling[j + 1], 2.0 * terms.read_coupling[j + 1]
-        for x in range(n):
-            following = v[X + x]
-            value = kept[ROW_Y + x] - after[ROW_FACTOR + x] * following
-            v[X + x] = value
-            v[SP + x] += value * (value * ap + following * bp)
-            v[SR + x] += value * (value * ar + following * br)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _store(values, target):  # type: ignore[no-untyped-def]
-    for x in range(target.size):
-        target[x] = values[x]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def fit_block(data, groupdq, gain, readnoise, terms, network, limit, rate, err, var_p, var_r, chisq, dumo, outcome):  # type: ignore[no-untyped-def]
-    """Fit every pixel of a block that is safe to fit this way.
+    A single difference is dropped for a gain in chi-square of t^2, t being the threshold in sigma; a pair for the
+    gain that is as improbable with two degrees of freedom.
 
     Parameters
     ----------
-    data : (F, ny, nx) float32 ndarray, DN
-    groupdq : (F, ny, nx) uint8 ndarray
-        Any bit excludes a resultant.
-    gain, readnoise : (ny, nx) float32 ndarray, e-/DN and DN
-    terms : Terms
-    network : (N, 2) int64 ndarray
-        `median_network` of F - 1.
-    limit : float
-        Pixels whose first chi-square is not below are left to the exact path.
-    rate, err, var_p, var_r, chisq, dumo : (ny, nx) float32 ndarray
-        Results, DN/s and DN2/s2; NaN where `outcome` is `UNFITTABLE`, arbitrary where it is `EXACT`. `dumo` is
-        rounded to odd.
-    outcome : (ny, nx) uint8 ndarray
-        `FITTED`, `UNFITTABLE` or `EXACT`.
+    options : RampFitOptions
+    times : RampTimes
+
+    Returns
+    -------
+    Detection or None
+        None when the options switch the search off.
     """
-    m = data.shape[0] - 1
-    v = np.empty(VECTORS * LANES)
-    bits = v.view(np.int64)
-    difference, masked, use = np.empty((m, LANES)), np.empty((m, LANES)), np.empty((m, LANES))
-    rows = np.empty(m * ROW)
-    guess = v[GUESS : GUESS + LANES]
-    for y in range(data.shape[1]):
-        for x0 in range(0, data.shape[2], LANES):
-            n = min(LANES, data.shape[2] - x0)
-            _load(data, groupdq, y, x0, n, terms, v, difference, masked, use)
-            take_median(difference, network, n, guess)
-            for x in range(n):
-                c = guess[x]
-                s = np.float64(readnoise[y, x0 + x])
-                v[PHOTON + x] = (c if c > 0.0 else 0.0) / gain[y, x0 + x]
-                v[READ + x] = s * s
-            _factor(v, masked, use, n, terms)
-            for x in range(n):
-                g, s, used = gain[y, x0 + x], readnoise[y, x0 + x], v[USED + x]
-                first = v[B + x] / v[C + x]
-                chi2 = v[A + x] - v[B + x] * first
-                usual = (g > 0) & (g < np.inf) & (s > 0) & (s < np.inf)
-                empty = (used == 0.0) | (v[CHECK + x] * 0.0 != 0.0) | (g != g) | (s != s)
-                safe = usual & (used >= WELL_POSED) & (chi2 < limit)
-                outcome[y, x0 + x] = UNFITTABLE if empty else (FITTED if safe else EXACT)
-                v[PHOTON + x] = (first if first > 0.0 else 0.0) / g
-            _factor_and_keep(v, masked, use, n, terms, rows)
-            _noise_parts(v, rows, n, terms)
-            for x in range(n):
-                inverse = 1.0 / v[C + x]
-                best = v[B + x] * inverse
-                v[A + x] -= v[B + x] * best
-                v[B + x] = best
-                v[SP + x] *= v[PHOTON + x] * inverse * inverse
-                v[SR + x] *= v[READ + x] * inverse * inverse
-                v[C + x] = np.sqrt(inverse)
-                v[UNIFORM + x] -= np.float32(best)
-            for x in range(n):
-                cut = bits[UNIFORM + x]
-                bits[UNIFORM + x] = (cut & ~CUT) | (LAST if cut & CUT != 0 else 0)
-            _store(v[B : B + n], rate[y, x0 : x0 + n])
-            _store(v[C : C + n], err[y, x0 : x0 + n])
-            _store(v[SP : SP + n], var_p[y, x0 : x0 + n])
-            _store(v[SR : SR + n], var_r[y, x0 : x0 + n])
-            _store(v[A : A + n], chisq[y, x0 : x0 + n])
-            _store(v[UNIFORM : UNIFORM + n], dumo[y, x0 : x0 + n])
+    from scipy.special import chdtri, erfc
+
+    if not options.jump_detection:
+        return None
+    threshold = MISSION_THRESHOLD if options.rejection_threshold is None else float(options.rejection_threshold)
+    one, two = threshold**2, float(chdtri(2, erfc(threshold / SQRT2)))
+    n = times.n_reads
+    one_allowed = np.ones(n.size - 1)
+    if options.one_omission_rule == "reads":
+        one_allowed = (n[1:] * n[:-1] == 1).astype(np.float64)
+        one_allowed[[0, -1]] = 1.0
+    return Detection(one, two if np.isfinite(two) else one + 10, one_allowed, (n[1:-1] > 1).astype(np.float64))
+
+
+def fit_likelihood(
+    block: RampBlock,
+    gain: Image,
+    readnoise: Image,
+    times: RampTimes,
+    options: RampFitOptions,
+    expanded: NDArray[np.uint8] | None = None,
+) -> FitBlock:
+    """Fit every pixel of a block.
+
+    Parameters
+    ----------
+    block : RampBlock
+        Arrays C-contiguous; not changed.
+    gain, readnoise : (ny, nx) float32 ndarray, e-/DN and DN
+    times : RampTimes
+    options : RampFitOptions
+    expanded : (F, ny, nx) uint8 ndarray or None
+        Flags of the resultants after jumps were found and large events grown.
+
+    Returns
+    -------
+    FitBlock
+    """
+    detection = make_detection(options, times)
+    images = [np.empty(gain.shape, dtype=np.float32) for _ in range(6)]
+    outcome = np.empty(gain.shape, dtype=np.uint8)
+    network = median_network(times.interval.size)
+    limit = np.inf if detection is None else detection.one_threshold * BELOW
+    fit_block(block.data, block.groupdq, gain, readnoise, make_terms(times), network, limit, *images, outcome)
+    if options.first_guess == "usable":
+        outcome[(block.groupdq != 0).any(axis=0) & (outcome != UNFITTABLE)] = EXACT
+    if expanded is not None:
+        outcome[((expanded[1:] & JUMP_DET) != 0).any(axis=0) & (outcome != UNFITTABLE)] = EXACT
+    fit = FitBlock(*images, dq=np.empty_like(block.pixeldq))
+    pixels = np.flatnonzero(outcome == EXACT)
+    dropped = np.zeros((times.interval.size, pixels.size), dtype=np.bool_)
+    for start in range(0, pixels.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        dropped[:, part] = _refit(block, gain, readnoise, times, options, detection, expanded, pixels[part], fit)
+    _set_flags(block, fit, dropped, pixels, options, expanded)
+    if options.flag_unfitted:
+        fit.dq[~np.isfinite(fit.rate)] |= DO_NOT_USE
+        fit.dq[~(np.isfinite(gain) & (gain > 0))] |= NO_GAIN_VALUE
+    return fit
+
+
+def _refit(
+    block: RampBlock,
+    gain: Image,
+    readnoise: Image,
+    times: RampTimes,
+    options: RampFitOptions,
+    detection: Detection | None,
+    expanded: NDArray[np.uint8] | None,
+    pixels: NDArray[np.int64],
+    fit: FitBlock,
+) -> NDArray[np.bool_]:
+    """Put the exact results of some pixels (flat indices) into `fit`; return the differences dropped."""
+    nresultants = len(block.data)
+    data = block.data.reshape(nresultants, -1)[:, pixels]
+    flagged = block.groupdq.reshape(nresultants, -1)[:, pixels] != 0
+    with np.errstate(all="ignore"):
+        differences = (data[1:] - data[:-1]) / times.interval[:, None]
+        # the mission stores sqrt(2) sigma and divides again, which can move the last bit
+        noise = readnoise.ravel()[pixels] * SQRT2 / SQRT2
+    usable = ~(flagged[1:] | flagged[:-1])
+    veto = None
+    if expanded is not None:
+        veto = (expanded[1:].reshape(nresultants - 1, -1)[:, pixels] & JUMP_DET) != 0
+    exact = fit_lanes(
+        differences,
+        usable.astype(np.float64),
+        gain.ravel()[pixels].astype(np.float64),
+        noise,
+        _first_guess(differences, usable if options.first_guess == "usable" else None),
+        times,
+        detection,
+        veto,
+    )
+    names = ("rate", "err", "var_poisson", "var_rnoise", "chisq")
+    with np.errstate(all="ignore"):
+        for name in names:
+            getattr(fit, name).reshape(-1)[pixels] = getattr(exact, name)
+        fit.dumo.reshape(-1)[pixels] = uniform_minus_rate(data, times.uniform_weights, exact.rate.astype(np.float32))
+    return exact.dropped
+
+
+def _first_guess(differences: NDArray[np.float64], usable: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """Median of the differences of each pixel, not negative; NaN where a difference is NaN."""
+    if usable is not None:
+        values = np.sort(np.where(usable, differences, np.inf), axis=0)
+        count = usable.sum(axis=0)
+        lanes = np.arange(count.size)
+        middle = 0.5 * (values[np.maximum(count - 1, 0) // 2, lanes] + values[np.maximum(count, 1) // 2, lanes])
+        guess = np.where(count > 0, middle, np.nan)
+    else:
+        guess = np.empty(differences.shape[1])
+        take_median(differences.copy(), median_network(len(differences)), guess.size, guess)
+    guess[np.isnan(differences).any(axis=0)] = np.nan
+    with np.errstate(invalid="ignore"):
+        return np.asarray(guess * (guess > 0))
+
+
+def _set_flags(
+    block: RampBlock,
+    fit: FitBlock,
+    dropped: NDArray[np.bool_],
+    pixels: NDArray[np.int64],
+    options: RampFitOptions,
+    expanded: NDArray[np.uint8] | None,
+) -> None:
+    """Derive `dq` and `jumps` of the fit; the jump in difference j is flagged in resultant j + 1."""
+    difference, lane = np.nonzero(dropped)
+    y, x = np.divmod(pixels[lane], block.pixeldq.shape[1])
+    groupdq = block.groupdq if expanded is None else expanded
+    collapse_flags(groupdq, block.pixeldq, fit.dq)
+    if expanded is not None:  # growing a core may have wiped DO_NOT_USE, which still counts
+        kept = np.empty_like(fit.dq)
+        collapse_flags(block.groupdq | expanded, block.pixeldq, kept)
+        fit.dq |= kept & DO_NOT_USE
+    known = bool((fit.dq & JUMP_DET).any())
+    if expanded is None:
+        fit.dq[y, x] |= JUMP_DET
+    if not options.record_jumps:
+        return
+    if not known:
+        fit.jumps = sort_jumps(difference + 1, y, x, block.rows, block.columns)
+        return
+    flagged = block.groupdq | groupdq
+    if expanded is None:
+        flagged[difference + 1, y, x] |= JUMP_DET
+    fit.jumps = jumps_in(flagged, block.rows, block.columns)

@@ -1,0 +1,337 @@
+"""The ols_cas22 ramp fit: fixed-power weights, jumps by local slopes.
+
+Casertano (2022, Roman-STScI-000394, "Determining the best-fitting slope and its uncertainty for up-the-ramp sampled
+images with unevenly distributed resultants"), as in ``stcal`` 1.20 `ols_cas22`, bit for bit: equations 35 to 45 in
+float64 with the results accumulated in float32, the jump statistic in float32. A ramp is cut into runs of unflagged
+resultants; a run with a jump loses the two resultants around it and falls apart in two; the slopes of the final runs
+are averaged with their inverse read variance. Works in electrons, results are in DN.
+
+The weights of a run depend only on its ends and on which of six classes the signal-to-noise ratio falls in. So all
+coefficients are tabulated once per read pattern, and a pixel costs some multiplications.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from roman_nexus.steps.exposure.ramp_fit.covariance import ReadPattern, ramp_times
+from roman_nexus.steps.exposure.ramp_fit.flags import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
+from roman_nexus.steps.exposure.ramp_fit.options import RampFitOptions
+from roman_nexus.steps.exposure.ramp_fit.uniform import uniform_minus_rate
+from roman_nexus.steps.step import ExposureInfo, FitBlock, RampBlock
+
+__all__ = ["RunTable", "fit_casertano", "fit_ols", "make_table"]
+
+# Casertano (2022), table 2: signal-to-noise ratio below which the exponent of the weights applies
+RATIO_LIMITS = np.array([5, 10, 20, 50, 100], dtype=np.float32)
+EXPONENTS = np.array([0, 0.4, 1, 3, 6, 10], dtype=np.float32)
+
+F0, F1, F4 = np.float32(0), np.float32(1), np.float32(1e4)
+NAN32 = np.float32(np.nan)
+UNUSABLE = np.uint8(DO_NOT_USE | SATURATED)
+INTERCEPT, CONSTANT = 5.5, 1 / 3  # threshold for jumps, sigma
+
+
+class RunTable(NamedTuple):
+    """Constants of a read pattern.
+
+    Attributes
+    ----------
+    reads : (F,) int64 ndarray
+    times : (F,) float32 ndarray, s
+    start : (F, F) int64 ndarray
+        Where in `coefficients` the run from resultant s to e begins.
+    coefficients : (N,) float64 ndarray, 1/s
+        For every run, for every exponent, one coefficient per resultant: slope = sum k_i R_i.
+    photon_variance : (F, F, 6) float32 ndarray, 1/s
+        Variance of the slope per electron/s.
+    lag_time, lag_read, lag_photon : (2, F) float32 ndarray
+        For resultants i and i + 1, i and i + 2: time between them (s), 1/n + 1/n, and the photon noise term (s).
+    """
+
+    reads: NDArray[np.int64]
+    times: NDArray[np.float32]
+    start: NDArray[np.int64]
+    coefficients: NDArray[np.float64]
+    photon_variance: NDArray[np.float32]
+    lag_time: NDArray[np.float32]
+    lag_read: NDArray[np.float32]
+    lag_photon: NDArray[np.float32]
+
+
+@lru_cache(maxsize=4)
+def make_table(read_pattern: ReadPattern, frame_time: float) -> RunTable:
+    """Tabulate the coefficients of all runs of a read pattern.
+
+    Parameters
+    ----------
+    read_pattern : tuple of tuple of int
+        As checked by `ramp_times`.
+    frame_time : float
+        Seconds per read; used as float32.
+
+    Returns
+    -------
+    RunTable
+        Do not write to its arrays: the result is shared.
+    """
+    f = len(read_pattern)
+    step = float(np.float32(frame_time))
+    reads = np.array([len(resultant) for resultant in read_pattern])
+    times = np.array([step * np.mean(resultant) for resultant in read_pattern], dtype=np.float32)
+    noise_times = np.array(
+        [np.sum((2 * (n - np.arange(n)) - 1) * r) * step / n**2 for n, r in zip(reads, read_pattern, strict=True)],
+        dtype=np.float32,
+    )
+    lengths = np.maximum(np.arange(f)[None, :] - np.arange(f)[:, None] + 1, 0) * EXPONENTS.size
+    start = np.concatenate([[0], np.cumsum(lengths.ravel())[:-1]]).reshape(f, f)
+    coefficients = np.zeros(int(lengths.sum()))
+    photon_variance = np.zeros((f, f, EXPONENTS.size), dtype=np.float32)
+    _fill_runs(reads, times, noise_times, start, coefficients, photon_variance)
+    return RunTable(reads, times, start, coefficients, photon_variance, *_lags(reads, times, noise_times))
+
+
+def _lags(
+    reads: NDArray[np.int64], times: NDArray[np.float32], noise_times: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    time, read, photon = (np.full((2, reads.size), np.nan, dtype=np.float32) for _ in range(3))
+    inverse = F1 / reads.astype(np.float32)
+    for lag in (1, 2):
+        time[lag - 1, :-lag] = times[lag:] - times[:-lag]
+        read[lag - 1, :-lag] = inverse[lag:] + inverse[:-lag]
+        twice = np.float32(2) * np.minimum(times[lag:], times[:-lag])
+        photon[lag - 1, :-lag] = noise_times[lag:] + noise_times[:-lag] - twice
+    return time, read, photon
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fill_runs(reads, times, noise_times, start, coefficients, photon_variance):  # type: ignore[no-untyped-def]
+    """Equations 35 to 37, 40, 44 and 45 for every run and exponent."""
+    for first in range(reads.size):
+        for last in range(first + 1, reads.size):
+            middle = np.float64((times[first] + times[last]) / np.float32(2))
+            scale = np.float64((times[last] - times[first]) / np.float32(2))
+            for c in range(EXPONENTS.size):
+                power = np.float64(EXPONENTS[c])
+                place = start[first, last] + c * (last - first + 1) - first
+                f0, f1, f2 = 0.0, 0.0, 0.0
+                for i in range(first, last + 1):
+                    n, t = np.float64(reads[i]), np.float64(times[i])
+                    w = ((1.0 + power) * n) / (1.0 + power * n) * abs((t - middle) / scale) ** power
+                    coefficients[place + i] = w
+                    f0 += w
+                    f1 += w * t
+                    f2 += w * np.float64(times[i] * times[i])
+                determinant = f2 * f0 - f1 * f1
+                variance, before = F0, 0.0
+                for i in range(first, last + 1):
+                    k = 0.0
+                    if determinant != 0.0:
+                        k = (f0 * times[i] - f1) * coefficients[place + i] / determinant
+                    coefficients[place + i] = k
+                    variance = np.float32(variance + (k * k * noise_times[i] + 2.0 * k * before))
+                    before += k * times[i]
+                photon_variance[first, last, c] = variance
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fit_run(electrons, first, last, noise2, table):  # type: ignore[no-untyped-def]
+    """Slope, read variance and photon variance (per electron/s) of one run."""
+    if first == last:
+        return NAN32, NAN32, NAN32
+    rise = electrons[last] - electrons[first]
+    signal = np.float64(rise if rise > F0 else F0)
+    ratio = np.float32(signal / np.sqrt(noise2 + signal))
+    c = 0
+    while c < RATIO_LIMITS.size and not ratio < RATIO_LIMITS[c]:
+        c += 1
+    place = table.start[first, last] + c * (last - first + 1) - first
+    slope, variance = F0, F0
+    for i in range(first, last + 1):
+        k = table.coefficients[place + i]
+        slope = np.float32(slope + k * electrons[i])
+        variance = np.float32(variance + k * k * noise2 / table.reads[i])
+    return slope, variance, table.photon_variance[first, last, c]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _statistic(electrons, i, lag, slope, noise2, correction, table):  # type: ignore[no-untyped-def]
+    """By how many sigma the local slope from i to i + lag exceeds the slope of the run."""
+    time = table.lag_time[lag - 1, i]
+    excess = (electrons[i + lag] - electrons[i]) / time - slope
+    variance = (noise2 * table.lag_read[lag - 1, i] + slope * table.lag_photon[lag - 1, i]) / (time * time)
+    return excess / np.sqrt(variance + correction)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _worst(electrons, first, last, slope, noise2, table):  # type: ignore[no-untyped-def]
+    """The largest jump statistic of a run, and the resultant where it occurs."""
+    if first == last:
+        return first, NAN32
+    correction = -slope / (table.times[last] - table.times[first])
+    place = last - 1
+    largest = _statistic(electrons, place, 1, slope, noise2, correction, table)
+    for i in range(first, last - 1):
+        single = _statistic(electrons, i, 1, slope, noise2, correction, table)
+        double = _statistic(electrons, i, 2, slope, noise2, correction, table)
+        value = double if single != single or double > single else single
+        if value > largest:
+            largest, place = value, i
+    return place, largest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _find_runs(flags, stack):  # type: ignore[no-untyped-def]
+    """Put the runs of unflagged resultants on the stack; return how many."""
+    depth, first = 0, -1
+    for i in range(flags.size):
+        if flags[i] == 0 and first < 0:
+            first = i
+        if first >= 0 and (flags[i] != 0 or i == flags.size - 1):
+            stack[depth, 0] = first
+            stack[depth, 1] = i if flags[i] == 0 else i - 1
+            depth, first = depth + 1, -1
+    return depth
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fit_pixel(electrons, flags, stack, noise, table, find_jumps, intercept, constant):  # type: ignore[no-untyped-def]
+    """Slope, read and Poisson variance of one pixel, in electrons; flags jumps in `flags`."""
+    noise2 = noise * noise
+    total, slope, var_read, var_photon = F0, F0, F0, F0
+    depth = _find_runs(flags, stack)
+    while depth > 0:
+        depth -= 1
+        first, last = stack[depth, 0], stack[depth, 1]
+        run_slope, run_read, run_photon = _fit_run(electrons, first, last, noise2, table)
+        if find_jumps:
+            jump, value = _worst(electrons, first, last, run_slope, noise2, table)
+            bounded = run_slope if run_slope > F1 else F1
+            bounded = bounded if bounded < F4 else F4
+            if value > intercept - constant * np.log10(bounded):
+                flags[jump] = JUMP_DET
+                flags[jump + 1] = JUMP_DET
+                if jump > first:
+                    stack[depth, 0], stack[depth, 1] = first, jump - 1
+                    depth += 1
+                if jump + 1 < last:
+                    stack[depth, 0], stack[depth, 1] = jump + 2, last
+                    depth += 1
+                continue
+        if run_slope == run_slope:
+            weight = F0 if run_read == F0 else F1 / run_read
+            total += weight
+            slope += weight * run_slope
+            var_read += weight * weight * run_read
+            var_photon += weight * weight * run_photon
+    divisor = total if total != F0 else F1
+    slope /= divisor
+    return slope, var_read / (divisor * divisor), var_photon / (divisor * divisor) * (slope if slope > F0 else F0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _image_flags(flags, slope, err, gain):  # type: ignore[no-untyped-def]
+    """Flags of the rate image, from those of the resultants."""
+    jump, saturated, unusable = np.uint8(0), SATURATED, True
+    for flag in flags:
+        jump |= flag & JUMP_DET
+        saturated &= flag
+        unusable &= (flag & UNUSABLE) != 0
+    dq = np.uint32(jump | saturated)
+    if unusable or not np.isfinite(slope) or err <= F0:
+        dq |= np.uint32(DO_NOT_USE)
+    if gain < F0 or not np.isfinite(gain):
+        dq |= NO_GAIN_VALUE
+    return dq
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def fit_casertano(data, groupdq, pixeldq, gain, readnoise, table, jumps, intercept, constant, rate, err, var_p, var_r, dq):  # type: ignore[no-untyped-def]
+    """Fit every pixel of a block.
+
+    Parameters
+    ----------
+    data : (F, ny, nx) float32 ndarray, DN
+    groupdq : (F, ny, nx) uint8 ndarray
+        Any bit excludes a resultant. Not changed.
+    pixeldq : (ny, nx) uint32 ndarray
+    gain, readnoise : (ny, nx) float32 ndarray, e-/DN and DN
+    table : RunTable
+    jumps : bool
+        Whether to search for jumps.
+    intercept, constant : float32
+        A jump exceeds intercept - constant log10(slope) sigma, the slope in electron/s within 1 to 1e4.
+    rate, err, var_p, var_r : (ny, nx) float32 ndarray
+        Results in DN/s and DN2/s2; zero where nothing could be fitted.
+    dq : (ny, nx) uint32 ndarray
+        Result.
+    """
+    f = data.shape[0]
+    electrons, flags, stack = np.empty(f, np.float32), np.empty(f, np.uint8), np.empty((f + 1, 2), np.int64)
+    for y in range(data.shape[1]):
+        for x in range(data.shape[2]):
+            g = gain[y, x]
+            for i in range(f):
+                electrons[i] = data[i, y, x] * g
+                flags[i] = groupdq[i, y, x]
+            slope, read, photon = _fit_pixel(
+                electrons, flags, stack, readnoise[y, x] * g, table, jumps, intercept, constant
+            )
+            rate[y, x] = slope / g
+            var_r[y, x] = read / (g * g)
+            var_p[y, x] = photon / (g * g)
+            err[y, x] = np.sqrt(var_p[y, x] + var_r[y, x])
+            dq[y, x] = pixeldq[y, x] | _image_flags(flags, rate[y, x], err[y, x], g)
+
+
+def fit_ols(
+    block: RampBlock,
+    gain: NDArray[np.float32],
+    readnoise: NDArray[np.float32],
+    options: RampFitOptions,
+    exposure: ExposureInfo,
+) -> FitBlock:
+    """Fit every pixel of a block with the options of the step.
+
+    Parameters
+    ----------
+    block : RampBlock
+        Arrays C-contiguous; not changed.
+    gain, readnoise : (ny, nx) float32 ndarray, e-/DN and DN
+    options : RampFitOptions
+    exposure : ExposureInfo
+
+    Returns
+    -------
+    FitBlock
+        ``chisq`` is 0 and ``jumps`` None, as in romancal 1.1.
+    """
+    pattern = tuple(tuple(reads) for reads in exposure.read_pattern)
+    intercept = INTERCEPT if options.threshold_intercept is None else options.threshold_intercept
+    constant = CONSTANT if options.threshold_constant is None else options.threshold_constant
+    rate, err, var_poisson, var_rnoise = (np.empty(gain.shape, dtype=np.float32) for _ in range(4))
+    dq = np.empty_like(block.pixeldq)
+    fit_casertano(
+        block.data,
+        block.groupdq,
+        block.pixeldq,
+        gain,
+        readnoise,
+        make_table(pattern, float(exposure.frame_time)),
+        options.use_ramp_jump_detection,
+        np.float32(intercept),
+        np.float32(constant),
+        rate,
+        err,
+        var_poisson,
+        var_rnoise,
+        dq,
+    )
+    weights = ramp_times(pattern, float(exposure.frame_time)).uniform_weights
+    dumo = uniform_minus_rate(block.data, weights, rate)
+    return FitBlock(rate, err, var_poisson, var_rnoise, np.zeros_like(rate), dumo, dq)

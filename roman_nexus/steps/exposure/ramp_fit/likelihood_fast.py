@@ -1,0 +1,224 @@
+"""The likelihood ramp fit for well-behaved pixels, many columns at a time.
+
+The rate of a ramp maximises the likelihood of its differences d with covariance matrix V (see `covariance`):
+
+    C = 1' W 1,  B = 1' W d,  A = d' W d,   W = V^-1 over the usable differences
+    rate = B / C,   err^2 = 1 / C,   chi^2 = A - B^2 / C,   weights w = W 1 / C
+
+(Brandt 2024, PASP 136, 045004 and 045005). V needs a rate itself. As in romancal 1.1 the first fit takes the median
+of all differences, the second, final fit takes the rate of the first.
+
+Those papers evaluate A, B, C by two-sided recursions for determinants; here V = L D L' is factored once from the
+left, which gives the same numbers to some 1e-13 with a fifth of the operations. Where that is not good enough the
+pixel is left to `likelihood_exact`: too few differences for a well-posed problem, odd gain or read noise, or a first
+chi^2 above the smallest threshold for a jump. Below that threshold nothing can be dropped, since dropping
+differences gains at most the whole chi^2.
+
+The kernels work on tiles of `LANES` columns that stay in the first-level cache, with the loop over columns
+innermost, so that it compiles to vector instructions. Vectors of a tile live in one flat array at fixed offsets:
+a compiler must know that they do not overlap.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from roman_nexus.steps.exposure.ramp_fit.covariance import RampTimes
+from roman_nexus.steps.exposure.ramp_fit.median import take_median
+
+__all__ = ["EXACT", "FITTED", "UNFITTABLE", "Terms", "fit_block", "make_terms"]
+
+FITTED, UNFITTABLE, EXACT = 0, 1, 2  #: outcome per pixel: done, all NaN, left to the exact path
+WELL_POSED = 3  # usable differences from which dropping a pair leaves something
+LANES = 64
+
+# offsets of the vectors of a tile
+PHOTON, READ, PIVOT, Y, Z, A, B, C, USED, CHECK, UNIFORM, SP, SR, X, GUESS = (i * LANES for i in range(15))
+VECTORS = 15
+# offsets within the row of one difference
+ROW_FACTOR, ROW_Y, ROW = 0, LANES, 2 * LANES
+
+CUT = np.int64((1 << 29) - 1)
+LAST = np.int64(1 << 29)
+
+
+class Terms(NamedTuple):
+    """Coefficients of a read pattern as the kernels want them (see `RampTimes`).
+
+    Couplings have a zero in front: element j couples the differences j - 1 and j.
+    """
+
+    inverse_interval: NDArray[np.float64]
+    photon: NDArray[np.float64]
+    read: NDArray[np.float64]
+    photon_coupling: NDArray[np.float64]
+    read_coupling: NDArray[np.float64]
+    uniform_weights: NDArray[np.float64]
+
+
+def make_terms(times: RampTimes) -> Terms:
+    """Arrange the coefficients of `times` for `fit_block`."""
+    return Terms(
+        inverse_interval=1 / times.interval,
+        photon=times.photon_diagonal,
+        read=times.read_diagonal,
+        photon_coupling=np.concatenate([[0.0], times.photon_coupling]),
+        read_coupling=np.concatenate([[0.0], times.read_coupling]),
+        uniform_weights=times.uniform_weights,
+    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _load(data, groupdq, y, x0, n, terms, v, difference, masked, use):  # type: ignore[no-untyped-def]
+    """Differences, usable differences and uniform slope of a tile."""
+    for x in range(n):
+        v[USED + x] = 0.0
+        v[CHECK + x] = 0.0
+        v[UNIFORM + x] = terms.uniform_weights[0] * data[0, y, x0 + x]
+    for j in range(difference.shape[0]):
+        scale, weight = terms.inverse_interval[j], terms.uniform_weights[j + 1]
+        for x in range(n):
+            late = data[j + 1, y, x0 + x]
+            d = np.float64(late - data[j, y, x0 + x]) * scale
+            difference[j, x] = d
+            v[CHECK + x] += d
+            v[UNIFORM + x] += weight * late
+        for x in range(n):
+            free = 1.0 if (groupdq[j, y, x0 + x] | groupdq[j + 1, y, x0 + x]) == 0 else 0.0
+            use[j, x] = free
+            masked[j, x] = free * difference[j, x]
+        for x in range(n):
+            v[USED + x] += use[j, x]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _eliminate(v, masked, use, n, terms, rows):  # type: ignore[no-untyped-def]
+    """A, B and C by forward elimination; keeps in `rows` what the back substitution needs."""
+    for x in range(n):
+        v[PIVOT + x] = 0.0
+        v[Y + x] = 0.0
+        v[Z + x] = 0.0
+        v[A + x] = 0.0
+        v[B + x] = 0.0
+        v[C + x] = 0.0
+    for j in range(masked.shape[0]):
+        before = max(j - 1, 0)
+        kept = rows[j * ROW : (j + 1) * ROW]
+        ap, ar, bp, br = terms.photon[j], terms.read[j], terms.photon_coupling[j], terms.read_coupling[j]
+        for x in range(n):
+            one = use[j, x]
+            beta = (v[PHOTON + x] * bp + v[READ + x] * br) * (one * use[before, x])
+            factor = beta * v[PIVOT + x]
+            pivot = 1.0 / (v[PHOTON + x] * ap + v[READ + x] * ar - factor * beta)
+            y = one - factor * v[Y + x]
+            z = masked[j, x] - factor * v[Z + x]
+            v[C + x] += y * y * pivot
+            v[B + x] += y * z * pivot
+            v[A + x] += z * z * pivot
+            v[PIVOT + x] = pivot
+            v[Y + x] = y
+            v[Z + x] = z
+            kept[ROW_FACTOR + x] = factor
+            kept[ROW_Y + x] = y * pivot
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _noise_parts(v, rows, n, terms):  # type: ignore[no-untyped-def]
+    """x = W 1 by back substitution, and the photon and read parts of x' V x."""
+    last = terms.photon.size - 1
+    ap, ar = terms.photon[last], terms.read[last]
+    for x in range(n):
+        value = rows[last * ROW + ROW_Y + x]
+        v[X + x] = value
+        v[SP + x] = value * value * ap
+        v[SR + x] = value * value * ar
+    for j in range(last - 1, -1, -1):
+        kept, after = rows[j * ROW : (j + 1) * ROW], rows[(j + 1) * ROW : (j + 2) * ROW]
+        ap, ar = terms.photon[j], terms.read[j]
+        bp, br = 2.0 * terms.photon_coupling[j + 1], 2.0 * terms.read_coupling[j + 1]
+        for x in range(n):
+            following = v[X + x]
+            value = kept[ROW_Y + x] - after[ROW_FACTOR + x] * following
+            v[X + x] = value
+            v[SP + x] += value * (value * ap + following * bp)
+            v[SR + x] += value * (value * ar + following * br)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _store(v, offset, image, y, x0, n):  # type: ignore[no-untyped-def]
+    for x in range(n):
+        image[y, x0 + x] = v[offset + x]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def fit_block(data, groupdq, gain, readnoise, terms, network, limit, rate, err, var_p, var_r, chisq, dumo, outcome):  # type: ignore[no-untyped-def]
+    """Fit every pixel of a block that is safe to fit this way.
+
+    Parameters
+    ----------
+    data : (F, ny, nx) float32 ndarray, DN
+    groupdq : (F, ny, nx) uint8 ndarray
+        Any bit excludes a resultant.
+    gain, readnoise : (ny, nx) float32 ndarray, e-/DN and DN
+    terms : Terms
+    network : (N, 2) int64 ndarray
+        `median_network` of F - 1.
+    limit : float
+        Pixels whose first chi-square is not below are left to the exact path.
+    rate, err, var_p, var_r, chisq, dumo : (ny, nx) float32 ndarray
+        Results, DN/s and DN2/s2; NaN where `outcome` is `UNFITTABLE`, arbitrary where it is `EXACT`. `dumo` is
+        rounded to odd.
+    outcome : (ny, nx) uint8 ndarray
+        `FITTED`, `UNFITTABLE` or `EXACT`.
+    """
+    m = data.shape[0] - 1
+    v = np.empty(VECTORS * LANES)
+    bits = v.view(np.int64)
+    difference, masked, use = np.empty((m, LANES)), np.empty((m, LANES)), np.empty((m, LANES))
+    rows = np.empty(m * ROW)
+    guess = v[GUESS : GUESS + LANES]
+    for y in range(data.shape[1]):
+        for x0 in range(0, data.shape[2], LANES):
+            n = min(LANES, data.shape[2] - x0)
+            _load(data, groupdq, y, x0, n, terms, v, difference, masked, use)
+            take_median(difference, network, n, guess)
+            for x in range(n):
+                c = guess[x]
+                s = np.float64(readnoise[y, x0 + x])
+                v[PHOTON + x] = (c if c > 0.0 else 0.0) / gain[y, x0 + x]
+                v[READ + x] = s * s
+            _eliminate(v, masked, use, n, terms, rows)
+            for x in range(n):
+                g, s, used = gain[y, x0 + x], readnoise[y, x0 + x], v[USED + x]
+                first = v[B + x] / v[C + x]
+                chi2 = v[A + x] - v[B + x] * first
+                usual = (g > 0) & (g < np.inf) & (s > 0) & (s < np.inf)
+                empty = (used == 0.0) | (v[CHECK + x] * 0.0 != 0.0) | (g != g) | (s != s)
+                safe = usual & (used >= WELL_POSED) & (chi2 < limit)
+                outcome[y, x0 + x] = UNFITTABLE if empty else (FITTED if safe else EXACT)
+                v[PHOTON + x] = (first if first > 0.0 else 0.0) / g
+                v[CHECK + x] = np.nan if empty else 0.0
+            _eliminate(v, masked, use, n, terms, rows)
+            _noise_parts(v, rows, n, terms)
+            for x in range(n):
+                inverse = 1.0 / v[C + x] + v[CHECK + x]
+                best = v[B + x] * inverse
+                v[A + x] -= v[B + x] * best
+                v[B + x] = best
+                v[SP + x] *= v[PHOTON + x] * inverse * inverse
+                v[SR + x] *= v[READ + x] * inverse * inverse
+                v[C + x] = np.sqrt(inverse)
+                v[UNIFORM + x] -= np.float32(best)
+            for x in range(n):
+                cut = bits[UNIFORM + x]
+                bits[UNIFORM + x] = (cut & ~CUT) | (LAST if cut & CUT != 0 else 0)
+            _store(v, B, rate, y, x0, n)
+            _store(v, C, err, y, x0, n)
+            _store(v, SP, var_p, y, x0, n)
+            _store(v, SR, var_r, y, x0, n)
+            _store(v, A, chisq, y, x0, n)
+            _store(v, UNIFORM, dumo, y, x0, n)
