@@ -27,6 +27,7 @@ _PLANES = ("data", "err", "var_poisson", "var_rnoise", "var_flat", "chisq", "dum
 _IN_ERRORS = ("data", "err", "dumo")  # planes in the unit of the error
 _WALKED = (*_PLANES, "dq", "pixeldq", "groupdq", "resultantdq", "jump_indices")
 _RESULTANT_BITS = 0x7F  # bit 7 means another thing for a resultant than for a pixel
+_BLOCK = 128  # rows
 _SLAB = 1 << 22  # values of an array compared at a time
 
 
@@ -194,7 +195,7 @@ class _Walk:
         """Compare two-dimensional flags; return the pixels that are good in both."""
         usable = np.ones(self.frame, np.bool_)
         tally = FlagTally(name)
-        for block in self.blocks(128):
+        for block in self.blocks(_BLOCK):
             pieces = [side.read(name, block) for side in (self.new, self.old) if name in side.arrays]
             for piece in pieces:
                 usable[self.inside(block)] &= (piece & self.bits) == 0
@@ -208,54 +209,60 @@ class _Walk:
         """Compare the planes of two images."""
         flags: list[FlagDifference] = []
         usable = self.usable_pixels("dq", flags)
-        planes, picture = [], None
-        source = self.old if self.error_from == "archive" else self.new
-        for name in filter(self.both, _PLANES):
-            in_errors = bool(self.error_from) and name in _IN_ERRORS
-            tally = self.tally(name, in_errors=in_errors)
-            maker = PictureMaker(self.frame, self.rows.start, in_errors=in_errors)
-            for block in self.blocks(maker.block_rows):
-                mine, other = self.new.read(name, block), self.old.read(name, block)
-                error = source.read("err", block).astype(np.float32) if in_errors else None
-                tally.add(mine, other, usable[self.inside(block)], error, block.start)
-                if name == "data":
-                    maker.add(mine, other, usable[self.inside(block)], error, block.start)
-            if name == "data":
-                picture = maker.finish(name, self.unit(name), tally.histogram(in_errors=in_errors))
-            planes.append(tally.finish())
-        assert picture is not None  # noqa: S101 - both sides were checked to have data
+        maker = PictureMaker(self.frame, self.rows.start, in_errors=bool(self.error_from))
+        tally = self.image_plane("data", usable, maker)
+        picture = maker.finish("data", self.unit("data"), tally.histogram(in_errors=bool(self.error_from)))
+        planes = [tally.finish()]
+        planes += [self.image_plane(name, usable).finish() for name in _PLANES[1:] if self.both(name)]
         return planes, flags, picture
 
+    def image_plane(self, name: str, usable: NDArray[np.bool_], maker: PictureMaker | None = None) -> PlaneTally:
+        """Walk through the rows of one plane."""
+        in_errors = bool(self.error_from) and name in _IN_ERRORS
+        source = self.old if self.error_from == "archive" else self.new
+        tally = self.tally(name, in_errors=in_errors)
+        for block in self.blocks(_BLOCK if maker is None else maker.block_rows):
+            mine, other = self.new.read(name, block), self.old.read(name, block)
+            error = source.read("err", block).astype(np.float32) if in_errors else None
+            good = usable[self.inside(block)]
+            tally.add(mine, other, good, error, block.start)
+            if maker is not None:
+                maker.add(mine, other, good, error, block.start)
+        return tally
+
     def ramp(self) -> tuple[list[PlaneDifference], list[FlagDifference], Picture]:
-        """Compare two ramps, resultant by resultant."""
+        """Compare two ramps, resultant by resultant; the last one is pictured."""
         flags: list[FlagDifference] = []
         usable = self.usable_pixels("pixeldq", flags)
+        last = self.new.shape[0] - 1
+        planes = [self.resultant(number, usable, flags).finish() for number in range(last)]
+        maker = PictureMaker(self.frame, self.rows.start, in_errors=False)
+        tally = self.resultant(last, usable, flags, maker)
+        title = f"data, resultant {last} (the last)"
+        picture = maker.finish(title, self.unit("data"), tally.histogram(in_errors=False))
+        return [*planes, tally.finish()], flags, picture
+
+    def resultant(
+        self, number: int, usable: NDArray[np.bool_], flags: list[FlagDifference], maker: PictureMaker | None = None
+    ) -> PlaneTally:
+        """Walk through the rows of one resultant and add its flags to `flags`."""
         name = "groupdq" if self.new.kind == "ramp" else "resultantdq"
-        planes, picture = [], None
-        n_resultants = self.new.shape[0]
-        for resultant in range(n_resultants):
-            tally, flag_tally = self.tally("data", resultant=resultant), FlagTally(name, resultant)
-            maker = PictureMaker(self.frame, self.rows.start, in_errors=False)
-            for block in self.blocks(maker.block_rows):
-                cut = (resultant, block)
-                good = usable[self.inside(block)].copy()
-                pieces = [side.read(name, cut) for side in (self.new, self.old) if name in side.arrays]
-                for piece in pieces:
-                    good &= (piece & (self.bits & _RESULTANT_BITS)) == 0
-                if len(pieces) == 2:
-                    flag_tally.add(*pieces)
-                mine, other = self.new.read("data", cut), self.old.read("data", cut)
-                tally.add(mine, other, good, None, block.start)
-                if resultant == n_resultants - 1:
-                    maker.add(mine, other, good, None, block.start)
-            if self.both(name):
-                flags.append(flag_tally.finish())
-            if resultant == n_resultants - 1:
-                title = f"data, resultant {resultant} (the last)"
-                picture = maker.finish(title, self.unit("data"), tally.histogram(in_errors=False))
-            planes.append(tally.finish())
-        assert picture is not None  # noqa: S101 - there is at least one resultant
-        return planes, flags, picture
+        tally, flag_tally = self.tally("data", resultant=number), FlagTally(name, number)
+        for block in self.blocks(_BLOCK if maker is None else maker.block_rows):
+            cut = (number, block)
+            pieces = [side.read(name, cut) for side in (self.new, self.old) if name in side.arrays]
+            good = usable[self.inside(block)]
+            for piece in pieces:
+                good = good & ((piece & (self.bits & _RESULTANT_BITS)) == 0)
+            if len(pieces) == 2:
+                flag_tally.add(*pieces)
+            mine, other = self.new.read("data", cut), self.old.read("data", cut)
+            tally.add(mine, other, good, None, block.start)
+            if maker is not None:
+                maker.add(mine, other, good, None, block.start)
+        if self.both(name):
+            flags.append(flag_tally.finish())
+        return tally
 
     def tally(self, name: str, *, in_errors: bool = False, resultant: int | None = None) -> PlaneTally:
         dtypes = (self.new.arrays[name].dtype, self.old.arrays[name].dtype)

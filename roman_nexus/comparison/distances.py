@@ -68,6 +68,6 @@ def _ordered(values: NDArray[Any]) -> NDArray[Any]:
     native = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
     bits = native.view(_UNSIGNED[size]).reshape(values.shape)
     half = bits.dtype.type(1 << (8 * size - 1))
-    # with the sign bit set the bits are half + magnitude; the unsigned negation (modulo 2 * half) gives half - magnitude
+    # a set sign bit means half + magnitude, whose unsigned negation (modulo 2 * half) is half - magnitude
     ordered: NDArray[Any] = np.where(bits >= half, np.negative(bits), bits + half)
     return ordered

@@ -39,10 +39,11 @@ def draw(comparison: Comparison) -> Figure:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(14.5, 9.2), layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.03, hspace=0.05)
+    figure = Figure(figsize=(14.5, 9.2), layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.03, hspace=0.05)  # type: ignore[union-attr]
     axes = figure.subplots(2, 3, gridspec_kw={"height_ratios": (1.25, 1)})
     figure.suptitle(
         f"Rerun {_short(comparison.new_name)} against archive {_short(comparison.old_name)}", fontsize=13, weight="bold"
@@ -204,7 +205,7 @@ def _draw_flags(axis: Axes, comparison: Comparison) -> None:
     axis.set_yticks(places, [name for name, _ in shown], fontsize=9)
     axis.set_ylim(-0.7, len(shown) - 0.3 + 0.12 * len(shown))
     axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}" if abs(value) < 1e4 else f"{abs(value):.0e}")
-    axis.xaxis.set_major_locator(_symmetric_ticks(reach, lost.any(), gained.any()))
+    axis.xaxis.set_major_locator(_symmetric_ticks(reach, bool(lost.any()), bool(gained.any())))
     axis.set_xlabel("pixels (lost to the left, gained to the right; logarithmic)")
     axis.legend(loc="upper center", ncols=2, fontsize=9, frameon=False)
 
@@ -272,16 +273,19 @@ def _draw_words(axis: Axes, comparison: Comparison) -> None:
 
 def _draw_resultants(axis: Axes, comparison: Comparison) -> None:
     """Draw median and scatter of the difference of each resultant."""
-    numbers = [plane.resultant for plane in comparison.planes if plane.median is not None]
-    medians = [plane.median for plane in comparison.planes if plane.median is not None]
-    scatters = [plane.scatter for plane in comparison.planes if plane.median is not None]
+    from matplotlib.ticker import MaxNLocator
+
+    compared = [plane for plane in comparison.planes if plane.compared]
+    numbers = np.array([plane.resultant for plane in compared], np.float64)
+    medians = np.array([plane.median for plane in compared], np.float64)
+    scatters = np.array([plane.scatter for plane in compared], np.float64)
     axis.set_title("Difference in each resultant", fontsize=11)
-    if not numbers:
+    if not numbers.size:
         _blank(axis, "no good pixel in both products")
         return
     axis.errorbar(numbers, medians, yerr=scatters, fmt="o", color=_BLUE, capsize=3, label="median and scatter")
     axis.axhline(0, color="black", lw=0.8)
     axis.set_xlabel("resultant")
     axis.set_ylabel(f"difference ({comparison.planes[0].unit})")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="best", fontsize=9, frameon=False)

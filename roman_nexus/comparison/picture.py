@@ -122,10 +122,9 @@ def _tiles(values: NDArray[Any], factor: int, fill: Any) -> NDArray[Any]:
 
 def _means(values: NDArray[np.float32], good: NDArray[np.bool_], factor: int) -> NDArray[np.float32]:
     sums = _tiles(np.where(good, values, np.float32(0)), factor, 0).sum(axis=1, dtype=np.float64).sum(axis=2)
-    counts = _tiles(good, factor, False).sum(axis=1, dtype=np.int32).sum(axis=2)
-    mean: NDArray[np.float32] = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0).astype(
-        np.float32
-    )
+    counts = _counts(good, factor)
+    mean = np.full(sums.shape, np.nan, np.float32)
+    np.divide(sums, counts, out=mean, where=counts > 0, casting="unsafe")
     return mean
 
 
@@ -133,7 +132,11 @@ def _extremes(values: NDArray[np.float32], good: NDArray[np.bool_], factor: int)
     """Return the value of largest size of each tile, with its sign."""
     tiles = _tiles(np.where(good, values, np.float32(0)), factor, 0)
     high, low = tiles.max(axis=1).max(axis=2), tiles.min(axis=1).min(axis=2)
-    extreme = np.where(-low > high, low, high)
-    any_good = _tiles(good, factor, False).any(axis=1).any(axis=2)
-    chosen: NDArray[np.float32] = np.where(any_good, extreme, np.float32(np.nan)).astype(np.float32)
-    return chosen
+    extreme: NDArray[np.float32] = np.where(-low > high, low, high).astype(np.float32)
+    extreme[_counts(good, factor) == 0] = np.nan
+    return extreme
+
+
+def _counts(good: NDArray[np.bool_], factor: int) -> NDArray[np.int32]:
+    counts: NDArray[np.int32] = _tiles(good, factor, False).sum(axis=1, dtype=np.int32).sum(axis=2)
+    return counts

@@ -18,6 +18,8 @@ __all__ = ["NORMAL_MAD", "PlaneDifference", "PlaneTally", "WorstPixel", "median_
 
 NORMAL_MAD = 1.482602218505602  #: standard deviation of a normal distribution whose median absolute deviation is 1
 NWORST = 3
+_BINS = 201
+_SAMPLE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,8 @@ class PlaneTally:
         self._differences.repeats -= dropped
         if valid is not None:
             self._pulls.repeats -= int(np.count_nonzero(valid.ravel()[place] & any_nan))
-        return good & ~any_nan
+        numbers: NDArray[np.bool_] = good & ~any_nan
+        return numbers
 
     def _add_numbers(
         self,
@@ -358,18 +361,17 @@ class _Values:
         return np.empty(0, self._dtype) if self._array is None else self._array[: self._used]
 
     def histogram(self, least: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return 201 bins around zero; the middle one is centred on zero."""
-        values = self.values
-        half = least
+        """Return bins around zero, the middle one centred on zero; the range is guessed from a sample."""
+        values, half = self.values, least
         if values.size:
-            sizes = np.abs(values)
-            kth = int(0.999 * (values.size - 1))
-            sizes.partition(kth)
-            half = max(least, 1.1 * float(sizes[kth]))
-        edges = np.linspace(-half, half, 202) if half > 0 else np.linspace(-1.0, 1.0, 202)
-        limit = edges[-1] * (1 - 1e-6)
-        counts = np.histogram(np.clip(values, -limit, limit), bins=201, range=(edges[0], edges[-1]))[0].astype(np.int64)
-        counts[100] += self.repeats
+            sizes = np.abs(values[:: max(1, values.size // _SAMPLE)])
+            half = max(least, 1.1 * float(np.percentile(sizes, 99.9)))
+        edges = np.linspace(-(half or 1.0), half or 1.0, _BINS + 1)
+        counts = np.zeros(_BINS, np.int64)
+        for first in range(0, values.size, _SAMPLE):
+            place = ((values[first : first + _SAMPLE] - edges[0]) * (_BINS / (edges[-1] - edges[0]))).astype(np.int64)
+            counts += np.bincount(np.clip(place, 0, _BINS - 1, out=place), minlength=_BINS)
+        counts[_BINS // 2] += self.repeats
         return edges, counts
 
     def statistics(self, threshold: float) -> tuple[float | None, float | None, float | None, int]:

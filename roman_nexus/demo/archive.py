@@ -34,6 +34,7 @@ from roman_nexus.demo.request import ExposureRequest
 from roman_nexus.demo.saving import replacing
 from roman_nexus.demo.visit import Visit
 from roman_nexus.errors import FileFormatError, OptionError, OutputError
+from roman_nexus.products.schemas import target_tag
 
 __all__ = ["VERSION", "Calibrate", "DemoArchive", "Progress", "default_folder", "make_archive"]
 
@@ -208,11 +209,14 @@ def make_archive(
     ------
     OptionError, InputError, ShapeError
         If the visit makes no sense.
+    SchemaVersionError
+        If the schema version cannot be written.
     OutputError
         If the folder holds something else, or cannot be written.
     """
     place = (Path(folder) if folder is not None else default_folder()).absolute()
     visit = _visit(visit, fields)
+    target_tag("science_raw", visit.schema, None)  # a schema that cannot be written is refused before any work
     parameters = json.loads(json.dumps({"version": VERSION, **visit.parameters}))
     try:
         with _locked(place):
@@ -285,7 +289,7 @@ def _fill(partial: Path, visit: Visit, progress: Progress | None, threads: int) 
     rows: list[dict[str, Any]] = []
     for request in visit.requests:
         path = _simulate_into(partial, request, visit.schema, threads)
-        columns = search_columns(level1_meta(request, visit.schema))
+        columns = search_columns(level1_meta(request))
         done += 1
         rows.append(product_row(path, partial, columns, len(rows) + 1))
         _report(progress, done, total, path.name)

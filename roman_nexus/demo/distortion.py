@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roman_nexus.demo.fields import check_detector, stream
-from roman_nexus.demo.focal_plane import V3_Y_ANGLE, VPARITY, detector_v2v3
 from roman_nexus.steps.step import BORDER
+from roman_nexus.wcs import DetectorPlace, detector_place
 
 __all__ = ["PIXEL_SCALE", "Distortion", "make_distortion"]
 
@@ -146,13 +146,13 @@ def make_distortion(detector: str, shape: tuple[int, int] = (4096, 4096), seed: 
     >>> round(float(v2), 3), round(float(v3), 3)
     (1312.949, -1040.785)
     """
-    v2_ref, v3_ref = detector_v2v3(detector)
-    forward = _draw_coefficients(stream(seed, "distortion", check_detector(detector)))
+    place = detector_place(detector)
+    forward = _draw_coefficients(stream(seed, "distortion", check_detector(detector)), place)
     y_ref, x_ref = ((size - 2 * BORDER - 1) / 2.0 for size in shape)
-    return Distortion(v2_ref, v3_ref, x_ref, y_ref, forward, _fit_inverse(forward))
+    return Distortion(place.v2_ref, place.v3_ref, x_ref, y_ref, forward, _fit_inverse(forward))
 
 
-def _draw_coefficients(rng: np.random.Generator) -> Floats:
+def _draw_coefficients(rng: np.random.Generator, place: DetectorPlace) -> Floats:
     """Draw the polynomial in the detector's own axes, then turn it into V2 and V3."""
     own = np.zeros((2, DEGREE + 1, DEGREE + 1))
     scale = PIXEL_SCALE * _PIXELS / _ARCSEC
@@ -165,9 +165,9 @@ def _draw_coefficients(rng: np.random.Generator) -> Floats:
             for j in range(DEGREE + 1 - i):
                 if i + j >= 2:
                     own[axis, i, j] = rng.normal(0.0, 1.5e-3 if i + j == 2 else 2e-4)
-    angle = np.radians(V3_Y_ANGLE)
-    v2 = VPARITY * np.cos(angle) * own[0] + np.sin(angle) * own[1]
-    v3 = -VPARITY * np.sin(angle) * own[0] + np.cos(angle) * own[1]
+    angle = np.radians(place.v3_ideal_y_angle)
+    v2 = place.parity * np.cos(angle) * own[0] + np.sin(angle) * own[1]
+    v3 = -place.parity * np.sin(angle) * own[0] + np.cos(angle) * own[1]
     return np.stack([v2, v3])
 
 

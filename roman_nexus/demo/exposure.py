@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roman_nexus.demo.level1 import OPTIONAL_ARRAYS, write_level1
+from roman_nexus.demo.metadata import level1_meta
 from roman_nexus.demo.pointing import DetectorView, ephemeris, view
 from roman_nexus.demo.ramp import make_ramp
 from roman_nexus.demo.references import GAIN, ReferenceSet
@@ -22,6 +22,8 @@ from roman_nexus.demo.request import ExposureRequest
 from roman_nexus.demo.sky import EXTENT, draw_sources
 from roman_nexus.demo.truth import Truth
 from roman_nexus.errors import OptionError
+from roman_nexus.products.arrays import ARRAYS
+from roman_nexus.products.files import write_product
 
 __all__ = ["SimulatedExposure", "simulate"]
 
@@ -67,7 +69,7 @@ class SimulatedExposure:
         path : str or Path
             A file, or an existing folder in which the file gets its mission name.
         schema : str
-            Schema manifest, "2.1.0" (opened by roman_datamodels 1.1 and later) or "2.2.0" (by 1.2 and later).
+            Schema version: "2.1.0" is read by roman_datamodels 1.1 and later; "newest" may need the newest.
 
         Returns
         -------
@@ -75,15 +77,14 @@ class SimulatedExposure:
 
         Raises
         ------
-        OptionError
-            If the schema is another.
+        SchemaVersionError
+            If the schema version cannot be written.
         OutputError
             If the file cannot be written.
         """
         target = Path(path) / str(self.request.name) if Path(path).is_dir() else Path(path)
-        arrays = {name: getattr(self, name) for name in ("data", "amp33", *OPTIONAL_ARRAYS)}
-        write_level1(target, self.request, arrays, schema)
-        return target
+        arrays = {name: array for name in ARRAYS["science_raw"] if (array := getattr(self, name)) is not None}
+        return write_product("science_raw", arrays, level1_meta(self.request), target, schema=schema)
 
 
 def simulate(request: ExposureRequest | None = None, /, *, threads: int = 2, **fields: Any) -> SimulatedExposure:

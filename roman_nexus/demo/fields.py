@@ -11,8 +11,9 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from roman_nexus.errors import OptionError, ShapeError
+from roman_nexus.errors import ShapeError
 from roman_nexus.steps.step import BORDER, CHANNEL_WIDTH
+from roman_nexus.wcs import detector_place
 
 __all__ = ["border_mask", "channel_field", "check_detector", "check_shape", "scatter", "smooth_field", "stream"]
 
@@ -24,7 +25,7 @@ def check_detector(detector: str) -> int:
 
     Raises
     ------
-    OptionError
+    InputError
         If it is not "WFI01" to "WFI18".
 
     Examples
@@ -33,11 +34,7 @@ def check_detector(detector: str) -> int:
     >>> check_detector("WFI07")
     7
     """
-    name = str(detector).upper()
-    if len(name) == 5 and name.startswith("WFI") and name[3:].isdigit() and 1 <= int(name[3:]) <= 18:
-        return int(name[3:])
-    msg = f"detector is {detector!r}; expected WFI01 to WFI18"
-    raise OptionError(msg)
+    return int(detector_place(str(detector)).name[3:])
 
 
 def check_shape(shape: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""The metadata of a simulated Level 1 file: every group that the schema wants, with numbers that agree."""
+"""The metadata of a simulated Level 1 file: every group of the 2.1.0 schemas, with numbers that agree."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ from roman_nexus.demo.request import ExposureRequest
 
 __all__ = ["level1_meta"]
 
-SCHEMA_ADDED = {"ref_file": {"bam": "N/A"}, "visit": {"wfi_acm_z_defocus_size": None}}  # by the 2.2.0 schemas
 REFERENCE_KEYS = (
     "apcorr", "area", "dark", "darkdecaysignal", "distortion", "epsf", "flat", "gain", "integralnonlinearity",
     "inverselinearity", "linearity", "mask", "photom", "readnoise", "refpix", "saturation",
 )  # fmt: skip
 
 
-def level1_meta(request: ExposureRequest, schema: str = "2.1.0") -> dict[str, Any]:
+def level1_meta(request: ExposureRequest) -> dict[str, Any]:
     """Return ``roman.meta`` of a Level 1 file.
 
     Parameters
     ----------
     request : ExposureRequest
-    schema : str
-        Schema manifest, "2.1.0" or "2.2.0".
 
     Returns
     -------
@@ -74,9 +71,6 @@ def level1_meta(request: ExposureRequest, schema: str = "2.1.0") -> dict[str, An
     }
     if request.reference_read:
         meta["instrument"]["data_encoding_offset"] = request.data_encoding_offset
-    if schema != "2.1.0":
-        for group, added in SCHEMA_ADDED.items():
-            meta[group] |= added
     return meta
 
 

@@ -13,15 +13,17 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from roman_nexus.demo.attitude import Attitude
 from roman_nexus.demo.distortion import Distortion, make_distortion
-from roman_nexus.demo.focal_plane import APERTURE_V2V3, V3_Y_ANGLE, VPARITY, Attitude, detector_v2v3
 from roman_nexus.errors import InputError
 from roman_nexus.steps.step import BORDER, Pointing
+from roman_nexus.wcs.focal_plane import WFI_CENTRE, detector_place
 
 __all__ = ["DetectorView", "Ephemeris", "TelescopePointing", "ephemeris", "parse_utc", "view"]
 
 Floats = NDArray[np.float64]
 
+APERTURE_Y_ANGLE = -60.0  #: degrees from V3 to the y axis of WFI_CEN
 AU = 1.495978707e8  #: km
 SPEED_OF_LIGHT = 299792.458  #: km/s
 OBLIQUITY = 23.4393  #: degrees
@@ -53,13 +55,13 @@ class TelescopePointing:
     @property
     def attitude(self) -> Attitude:
         """Rotation from the telescope frame to the sky."""
-        return Attitude.at(self.ra, self.dec, self.pa_aperture - V3_Y_ANGLE, *APERTURE_V2V3)
+        return Attitude.at(self.ra, self.dec, self.pa_aperture - APERTURE_Y_ANGLE, *WFI_CENTRE)
 
     def moved(self, dv2: float, dv3: float, turn: float = 0.0) -> TelescopePointing:
         """Return the pointing after a move in the telescope frame (arcsec) and a turn (degrees)."""
-        attitude, (v2, v3) = self.attitude, APERTURE_V2V3
+        attitude, (v2, v3) = self.attitude, WFI_CENTRE
         ra, dec = attitude.to_sky(v2 + dv2, v3 + dv3)
-        pa = attitude.roll_at(v2 + dv2, v3 + dv3) + V3_Y_ANGLE + turn
+        pa = attitude.roll_at(v2 + dv2, v3 + dv3) + APERTURE_Y_ANGLE + turn
         return TelescopePointing(float(ra), float(dec), pa % 360.0)
 
 
@@ -192,7 +194,8 @@ def view(
     seed : int
         Of the distortion.
     """
-    v2, v3 = detector_v2v3(detector)
+    place = detector_place(detector)
+    v2, v3 = place.v2_ref, place.v3_ref
     attitude = pointing.attitude
     ra, dec = (float(angle) for angle in attitude.to_sky(v2, v3))
     numbers = Pointing(
@@ -201,8 +204,8 @@ def view(
         ra_ref=ra,
         dec_ref=dec,
         roll_ref=attitude.roll_at(v2, v3),
-        vparity=VPARITY,
-        v3yangle=V3_Y_ANGLE,
+        vparity=place.parity,
+        v3yangle=place.v3_ideal_y_angle,
         scale_factor=orbit.scale_factor(ra, dec) if orbit else 1.0,
     )
     science = (shape[0] - 2 * BORDER, shape[1] - 2 * BORDER)

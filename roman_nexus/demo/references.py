@@ -24,11 +24,11 @@ from roman_nexus.demo.bands import BANDS, band
 from roman_nexus.demo.correlated_noise import Coupling, make_coupling
 from roman_nexus.demo.distortion import Distortion, make_distortion
 from roman_nexus.demo.fields import channel_field, scatter, smooth_field
-from roman_nexus.demo.focal_plane import DETECTORS
 from roman_nexus.demo.nonlinearity import CURVATURE, CURVATURE_RANGE, correcting_coefficients, measuring_coefficients
 from roman_nexus.dq import PixelFlag
 from roman_nexus.errors import OptionError
 from roman_nexus.steps.step import BORDER, CHANNEL_WIDTH
+from roman_nexus.wcs import DETECTORS
 
 __all__ = ["REFERENCE_TYPES", "ReferenceSet", "science"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from roman_nexus.demo.cosmic_rays import Events
 from roman_nexus.demo.pointing import DetectorView
 from roman_nexus.demo.readout import NEVER
-from roman_nexus.demo.saving import replacing
 from roman_nexus.demo.sky import Sources
+from roman_nexus.products.saving import write_asdf
 from roman_nexus.steps.step import BORDER
 
 __all__ = ["Truth"]
@@ -103,6 +103,4 @@ class Truth:
             "sources": {**sources, "x": self.x, "y": self.y, "rate": self.source_rate},
             "wcsinfo": {name: getattr(at, name) for name in at.__dataclass_fields__},
         }
-        with replacing(path) as temporary:
-            asdf.AsdfFile(tree).write_to(temporary, all_array_compression="lz4")
-        return Path(path)
+        return write_asdf(asdf.AsdfFile(tree), Path(path))

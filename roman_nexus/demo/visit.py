@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from roman_nexus.demo.distortion import PIXEL_SCALE
-from roman_nexus.demo.focal_plane import DETECTORS
-from roman_nexus.demo.level1 import SCHEMAS
 from roman_nexus.demo.pointing import TelescopePointing, ephemeris, parse_utc, view
 from roman_nexus.demo.read_patterns import DEMO_TABLE
 from roman_nexus.demo.request import ExposureRequest
 from roman_nexus.demo.sky import SkyField
 from roman_nexus.errors import OptionError
+from roman_nexus.wcs import DETECTORS
 
 __all__ = ["Visit"]
 
@@ -55,7 +54,7 @@ class Visit:
     seed : int
         Equal visits give equal arrays.
     schema : str
-        Schema manifest of the Level 1 files: "2.1.0" or "2.2.0".
+        Schema version of the Level 1 files; "2.1.0" is read by roman_datamodels 1.1 and later.
 
     Examples
     --------
@@ -80,9 +79,6 @@ class Visit:
     def __post_init__(self) -> None:
         if not 1 <= self.dithers <= MAX_DITHERS:
             msg = f"dithers is {self.dithers!r}; expected 1 to {MAX_DITHERS}"
-            raise OptionError(msg)
-        if self.schema not in SCHEMAS:
-            msg = f"schema {self.schema!r} cannot be written here; choose one of {', '.join(SCHEMAS)}"
             raise OptionError(msg)
         if isinstance(self.detectors, str) or not self.detectors:
             msg = f"detectors is {self.detectors!r}; expected a list of names such as ['WFI01', 'WFI02']"

@@ -67,6 +67,13 @@ class BoundReferences:
             found[needs.reftype] = arrays
         return found
 
+    def release(self) -> None:
+        """Give back what was read for the segment that is over."""
+        self._whole.clear()
+        for reference in self._references.values():
+            if reference is not None:
+                reference.release()
+
     def _value(self, reftype: str, name: str) -> Any:
         key = (reftype, name)
         if key not in self._whole:

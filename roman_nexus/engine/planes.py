@@ -69,7 +69,7 @@ class PlaneWriter:
         descriptor, header = self._files[name]
         block = np.ascontiguousarray(rows, dtype=self.dtypes[name])
         position = header + first_row * self.shape[1] * block.itemsize
-        view = memoryview(block.reshape(-1).view(np.uint8))
+        view = block.reshape(-1).view(np.uint8).data
         while view:
             try:
                 written = os.pwrite(descriptor, view, position)

@@ -165,7 +165,10 @@ def make_plan(
     remembered = cache.last_plan(source.digest.replace(":", "-")) if cache else None
     measured = cache.last_plan("timings") if cache else None
     reads = sum(len(group) for group in source.info.read_pattern)
-    to_run = [step for position, step in enumerate(running) if position > cached_upto or step.level == "meta"]
+    to_run = [step for position, step in enumerate(running) if position > cached_upto and step.level != "meta"]
+    # metadata are made on demand where nothing changed, and in any case where something did
+    known = {name for name in components if (remembered or {}).get(name) == components[name]}
+    to_run += [step for step in running if step.level == "meta" and (to_run or step.name not in known)]
     seconds = cost.estimate_seconds(to_run, source.shape, reads, threads, measured)
 
     planned: list[PlannedStep] = []

@@ -50,9 +50,9 @@ def reprocess(
         References of your own by type, each a path, an array, a dict of arrays, a model or "skip". A path or a source
         given directly is the same as `source`.
     source : path, str or ReferenceSource, optional
-        Where the other references come from: a folder, "crds", "crds:<context>", "crds-cache" or "recorded". By default the
-        setting ``references``, else a folder ``references`` beside the input, else CRDS for a Level 1 file and the
-        recorded ones for a product that was calibrated before.
+        Where the other references come from: a folder, "crds", "crds:<context>", "crds-cache" or "recorded". By
+        default the setting ``references``, else a folder ``references`` beside the input, else CRDS for a Level 1
+        file and the recorded ones for a product that was calibrated before.
     options : mapping, optional
         Step name to a mapping of options, for example ``{"ramp_fit": {"algorithm": "ols_cas22"}}``.
     start, stop : str, optional

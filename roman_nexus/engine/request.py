@@ -99,8 +99,9 @@ class Request:
         read = _metadata_reader(self.source)
 
         def make() -> dict[str, Any]:
+            updates = carried.updates | (carried.later() if carried.later else {})
             return level2.product_metadata(
-                read(), self.plan, kind=kind, status=status, references=names, updates=carried.updates, log=log,
+                read(), self.plan, kind=kind, status=status, references=names, updates=updates, log=log,
                 seconds=carried.seconds,
             )  # fmt: skip
 
@@ -242,7 +243,7 @@ def _compile_reports(listener: Listener) -> Iterator[None]:
 
     spent: list[float] = []
 
-    class Recorder(numba_event.Listener):  # type: ignore[misc]
+    class Recorder(numba_event.Listener):
         def on_start(self, event: Any) -> None:
             if not spent:
                 listener(Event("compile", "compiling kernels for this machine; this happens once"))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ __all__ = ["RampProduct", "RateImage", "Run"]
 class _Product:
     """Arrays by attribute, metadata on first use."""
 
-    kind = ""
+    kind: Literal["image", "ramp"]
 
     def __init__(
         self, arrays: Mapping[str, NDArray[Any]], make_meta: Callable[[], dict[str, Any]], name: str, suffix: str
@@ -60,7 +60,7 @@ class _Product:
         """File name of the product."""
         return f"{self.name}_{self.suffix}.asdf"
 
-    def save(self, path: str | Path, *, schema: str = "newest", compression: str | None = "lz4") -> Path:
+    def save(self, path: str | Path, *, schema: str = "newest", compression: Literal["lz4"] | None = "lz4") -> Path:
         """Write the product, validated, under a temporary name that is then moved.
 
         Parameters
@@ -101,7 +101,7 @@ class RateImage(_Product):
     meta : dict
     """
 
-    kind = "image"
+    kind: Literal["image"] = "image"
 
     @property
     def wcs(self) -> Any:
@@ -148,7 +148,7 @@ class RampProduct(_Product):
     meta : dict
     """
 
-    kind = "ramp"
+    kind: Literal["ramp"] = "ramp"
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.arrays["data"].shape))
@@ -208,7 +208,12 @@ class Run:
         raise ProductLevelError(msg)
 
     def save(
-        self, folder: str | Path = ".", *, schema: str = "newest", compression: str | None = "lz4", wcs: bool = True
+        self,
+        folder: str | Path = ".",
+        *,
+        schema: str = "newest",
+        compression: Literal["lz4"] | None = "lz4",
+        wcs: bool = True,
     ) -> list[Path]:
         """Write the product, and for an image its ``_wcs`` product.
 

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +46,15 @@ class Carried:
         All arrays of the product.
     updates : dict
         Dotted metadata path to value.
+    later : callable or None
+        Makes more of them when somebody asks for the metadata.
     seconds : dict of str to float
     saturated : bool
     """
 
     arrays: dict[str, NDArray[Any]]
     updates: dict[str, Any] = field(default_factory=dict)
+    later: Callable[[], dict[str, Any]] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     saturated: bool = False
 
@@ -88,12 +91,23 @@ class _Executor:
     # ------------------------------------------------------------------------------------- image
     def image(self) -> Carried:
         """Make the rate image: from the cache, the ramp or the input, then the image steps."""
-        arrays, record = self._start_image()
         steps = self.steps("image")
-        if steps and not self.saturated:
-            arrays = self._run_image_steps(arrays, steps)
-            record = {}
-        updates = self._run_meta_steps()
+        # importing gwcs and reading the distortion take seconds: beside the pixels they cost nothing
+        with ThreadPoolExecutor(1) as aside:
+            metadata = aside.submit(self._run_meta_steps, self.steps("meta"))
+            try:
+                arrays, record = self._start_image()
+                if steps and not self.saturated:
+                    arrays = self._run_image_steps(arrays, steps)
+                    record = {}
+            except BaseException:
+                metadata.cancel()
+                raise
+            updates = metadata.result()
+        later = [self.selected.steps[step.name] for step in self.plan.steps
+                 if step.level == "meta" and step.status == "cached"]  # fmt: skip
+        if self.saturated:
+            updates, later = {"wcs": None}, []
         statistics = record.get("statistics")
         if statistics is None:
             started = time.perf_counter()
@@ -101,7 +115,8 @@ class _Executor:
             self.seconds["statistics"] = time.perf_counter() - started
             self._note_statistics(statistics)
         updates.update({f"statistics.{name}": value for name, value in statistics.items()})
-        return Carried(arrays, updates, self.seconds, self.saturated)
+        make_later = (lambda: self._run_meta_steps(later)) if later else None
+        return Carried(arrays, updates, make_later, self.seconds, self.saturated)
 
     def _start_image(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         cached = [step for step in self.plan.steps if step.status == "cached" and step.level in ("fit", "image")]
@@ -204,17 +219,14 @@ class _Executor:
         key = [step.key for step in self.plan.steps if step.level == "image" and step.status == "run"][-1]
         return self._keep(writer, small, key)
 
-    def _run_meta_steps(self) -> dict[str, Any]:
+    def _run_meta_steps(self, steps: Sequence[Step]) -> dict[str, Any]:
         updates: dict[str, Any] = {}
-        if self.saturated:
-            return {"wcs": None}
-        for step in self.steps("meta"):
+        for step in steps:
             started = time.perf_counter()
             updates.update(
                 step.apply(None, self.bound.whole(step), self.selected.options[step.name], self.source.info, None)
             )
             self.seconds[step.name] = time.perf_counter() - started
-            self.listener(Event("step", f"{step.name} done", step=step.name, seconds=self.seconds[step.name]))
         return updates
 
     def _statistics(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
@@ -235,7 +247,7 @@ class _Executor:
         assert result.store is not None
         with result.store as store:
             arrays = _whole_ramp(store, self.scratch)
-        return Carried(arrays | {"amp33": result.amp33, **result.borders}, {}, self.seconds)
+        return Carried(arrays | {"amp33": result.amp33, **result.borders}, seconds=self.seconds)
 
 
 def _image_block(arrays: Mapping[str, NDArray[Any]], types: Mapping[str, Any], rows: slice) -> ImageBlock:
@@ -249,8 +261,8 @@ def _whole_ramp(store: TileStore, scratch: Path) -> dict[str, NDArray[Any]]:
     n_res, n_rows, n_columns = store.shape
     if 4 * np.prod(store.shape) / 1e6 > cost.IN_MEMORY_LIMIT_MB:
         folder = Path(tempfile.mkdtemp(prefix=".ramp-", dir=scratch))
-        data = np.lib.format.open_memmap(folder / "data.npy", "w+", np.float32, store.shape)
-        groupdq = np.lib.format.open_memmap(folder / "groupdq.npy", "w+", np.uint8, store.shape)
+        data: NDArray[np.float32] = np.lib.format.open_memmap(folder / "data.npy", "w+", np.float32, store.shape)
+        groupdq: NDArray[np.uint8] = np.lib.format.open_memmap(folder / "groupdq.npy", "w+", np.uint8, store.shape)
         shutil.rmtree(folder)
     else:
         data = np.empty((n_res, n_rows, n_columns), np.float32)

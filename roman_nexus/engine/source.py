@@ -70,7 +70,7 @@ class ExposureInput:
     completed: frozenset[str]
     model: Any = None
     warnings: list[str] = field(default_factory=list)
-    _close: Any = None
+    _blocks: Any = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -106,11 +106,16 @@ class ExposureInput:
         array = self.arrays.get(name)
         return None if array is None else np.array(array)
 
+    def release(self) -> None:
+        """Give back decoded pieces of the file; they are decoded again if they are needed again."""
+        if self._blocks is not None:
+            self._blocks.forget()
+
     def close(self) -> None:
         """Close the file."""
-        if self._close is not None:
-            self._close()
-            self._close = None
+        if self._blocks is not None:
+            self._blocks.close()
+            self._blocks = None
 
 
 def open_input(product: Any, *, digests: Any = None) -> ExposureInput:
@@ -128,7 +133,7 @@ def open_input(product: Any, *, digests: Any = None) -> ExposureInput:
     FileFormatError, ProductLevelError, InputError, ShapeError
     """
     from roman_nexus.products.blocks import open_blocks
-    from roman_nexus.products.digests import array_digest, file_digest
+    from roman_nexus.products.digests import array_digest, file_digest, value_digest
 
     if isinstance(product, (str, Path)):
         path = Path(product)
@@ -145,7 +150,7 @@ def open_input(product: Any, *, digests: Any = None) -> ExposureInput:
         except BaseException:
             blocks.close()
             raise
-        opened._close = blocks.close
+        opened._blocks = blocks
         return opened
     model_type = type(product).__name__
     kind = _kind(model_type, model_type)
@@ -156,7 +161,7 @@ def open_input(product: Any, *, digests: Any = None) -> ExposureInput:
     stem = Path(str(meta.get("filename", "unnamed"))).stem
     opened = _checked(kind, meta, arrays, stem, None)
     opened.model = product
-    opened.digest = array_digest({name: np.asarray(array) for name, array in arrays.items()})
+    opened.digest = value_digest({name: array_digest(np.asarray(array)) for name, array in arrays.items()})
     return opened
 
 

@@ -74,7 +74,7 @@ class TileStore:
             self._memory[offset : offset + tile.size] = tile.reshape(-1)
             return
         assert self._descriptor is not None
-        view, position = memoryview(tile.reshape(-1).view(np.uint8)), 4 * offset
+        view, position = tile.reshape(-1).view(np.uint8).data, 4 * offset
         while view:
             written = os.pwrite(self._descriptor, view, position)
             view, position = view[written:], position + written
@@ -84,7 +84,7 @@ class TileStore:
             out.reshape(-1)[:] = self._memory[offset : offset + out.size]
             return
         assert self._descriptor is not None
-        view, position = memoryview(out.reshape(-1).view(np.uint8)), 4 * offset
+        view, position = out.reshape(-1).view(np.uint8).data, 4 * offset
         while view:
             got = os.preadv(self._descriptor, [view], position)
             if not got:

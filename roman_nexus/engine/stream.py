@@ -169,6 +169,8 @@ class RampStream:
                     self._run_channels(group)
                 else:
                     self._run_rows(group, planes, processed_borders=refpix_ran and last)
+                self.source.release()
+                self.references.release()
                 if group[-1].name == gate and self._saturated and not last:
                     return self._result(saturated=True)
             if groups[-1][0].couples == "channel":

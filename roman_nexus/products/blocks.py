@@ -23,6 +23,7 @@ from roman_nexus.products.payload import Payload, PieceCache, open_payload
 
 __all__ = ["ArrayDescription", "AsdfBlocks", "BlockArray", "open_blocks", "peek"]
 
+PIECE_BYTES = 4 * 1024 * 1024
 PIECE_CACHE_BYTES = 64 * 1024 * 1024
 Key = Any
 
@@ -35,7 +36,7 @@ class ArrayDescription(NamedTuple):
 
 
 def open_blocks(
-    source: str | os.PathLike[str] | ByteSource, *, piece_cache_bytes: int = PIECE_CACHE_BYTES
+    source: str | os.PathLike[str] | ByteSource, *, piece_cache_bytes: int | None = None
 ) -> AsdfBlocks:
     """Open an ASDF file by pieces.
 
@@ -43,8 +44,9 @@ def open_blocks(
     ----------
     source : path or ByteSource
     piece_cache_bytes : int, optional
-        Memory for decoded lz4 pieces of which a part is still unread; 64 MiB is enough to read a cube of
-        13 resultants forward, some rows at a time, decoding each piece once.
+        Memory for decoded lz4 pieces of which a part is still unread. By default two pieces more than the file has
+        planes, but at most 64 MiB: enough to read a cube of 13 resultants forward, some rows at a time, decoding each
+        piece once.
 
     Returns
     -------
@@ -103,9 +105,9 @@ class AsdfBlocks:
     path : str
     """
 
-    def __init__(self, source: ByteSource, piece_cache_bytes: int) -> None:
+    def __init__(self, source: ByteSource, piece_cache_bytes: int | None) -> None:
         self._source = source
-        self._cache = PieceCache(piece_cache_bytes)
+        self._cache = PieceCache(PIECE_CACHE_BYTES if piece_cache_bytes is None else piece_cache_bytes)
         self._payloads: dict[int, Payload] = {}
         self.path = source.name
         header = read_header(partial(read_bytes, source), source.name, self._make_array)
@@ -115,6 +117,9 @@ class AsdfBlocks:
         for name, array in self.arrays().items():
             if isinstance(array, BlockArray):
                 array._bind(name, blocks)
+        if piece_cache_bytes is None:
+            planes = sum(array.nbytes // plane for array in self.arrays().values() if (plane := _plane_bytes(array)))
+            self._cache.capacity = min(PIECE_CACHE_BYTES, (planes + 2) * PIECE_BYTES)
 
     def _make_array(self, node: ArrayNode) -> Any:
         return BlockArray(self, node) if node.inline is None else node.inline
@@ -150,6 +155,10 @@ class AsdfBlocks:
             return value
         msg = f"{self.path} has no array {path!r}; its arrays are {_names(self.arrays())}"
         raise FileFormatError(msg)
+
+    def forget(self) -> None:
+        """Give the memory of decoded pieces back; what is read again is decoded again."""
+        self._cache.clear()
 
     def close(self) -> None:
         """Close the file; arrays can no longer be read."""
@@ -311,6 +320,14 @@ def _to_native(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.names:
         return array.astype(array.dtype.newbyteorder("="))
     return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+
+
+def _plane_bytes(array: BlockArray | NDArray[Any]) -> int:
+    """Return the size of an image of two pieces or more, or of one plane of such a cube; 0 for anything smaller."""
+    if array.ndim < 2:
+        return 0
+    size = int(array.shape[-1] * array.shape[-2] * array.dtype.itemsize)
+    return size if size >= 2 * PIECE_BYTES else 0
 
 
 def _native(node: ArrayNode) -> np.dtype[Any]:

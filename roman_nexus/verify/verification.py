@@ -13,11 +13,11 @@ from typing import Any
 
 from roman_nexus.errors import DataWarning, InputError, OutputError, StepError
 from roman_nexus.verify.environment import find_python
-from roman_nexus.verify.mission import STEPS, Event, run_mission
+from roman_nexus.verify.mission import STEPS, Event, MissionRun, run_mission
 from roman_nexus.verify.report import VerifyReport
 from roman_nexus.verify.stepwise import ArrayRow, compare_image, compare_metadata, compare_ramp
 
-__all__ = ["verify"]
+__all__ = ["compare_with_mission", "reference_files", "verify"]
 
 RAMP_STEPS = STEPS[: STEPS.index("ramp_fit")]
 
@@ -97,20 +97,53 @@ def verify(
             python, Path(path), files, where, options=options, skip=skip, keep=compared, product=folder is not None,
             on_event=lambda event: _tell(event, say),
         )  # fmt: skip
-        rows: list[ArrayRow] = []
-        for step in compared:
-            if mission.kept(step):
-                say(f"comparing {step}")
-                rows += compare_ramp(step, _reprocess(path, {**request, "stop": step}).ramp.arrays, mission)
-        say("comparing the rate image")
-        exposure = run.image.meta["exposure"]
-        rows += compare_image(run.image.arrays, mission, exposure["read_pattern"], float(exposure["frame_time"]))
-        values = compare_metadata(run.image.meta, run.image.wcs, mission)
+        return compare_with_mission(path, run, mission, request, compared, progress=say)
+
+
+def compare_with_mission(
+    path: str | os.PathLike[str],
+    run: Any,
+    mission: MissionRun,
+    request: Mapping[str, Any],
+    steps: Collection[str],
+    *,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Compare a finished run of ours with a finished run of the mission's pipeline.
+
+    Parameters
+    ----------
+    path : path
+        Level 1 file.
+    run : Run
+        Ours, to the rate image.
+    mission : MissionRun
+    request : mapping
+        Arguments of `roman_nexus.reprocess` that made `run`; it is run again up to each of `steps`.
+    steps : collection of str
+        Ramp steps after which to compare.
+    progress : callable, optional
+        Called with one line of text as the work goes on.
+
+    Returns
+    -------
+    VerifyReport
+    """
+    say = progress or (lambda line: None)
+    rows: list[ArrayRow] = []
+    for step in steps:
+        if mission.kept(step):
+            say(f"comparing {step}")
+            rows += compare_ramp(step, _reprocess(path, {**request, "stop": step}).ramp.arrays, mission)
+    say("comparing the rate image")
+    exposure = run.image.meta["exposure"]
+    rows += compare_image(run.image.arrays, mission, exposure["read_pattern"], float(exposure["frame_time"]))
+    files = reference_files(run.references)
     return VerifyReport(
         input_name=Path(path).name,
         detector=run.plan.detector,
         arrays=tuple(rows),
-        values=tuple(values),
+        values=tuple(compare_metadata(run.image.meta, run.image.wcs, mission)),
         costs=(*mission.steps, mission.total),
         seconds=run.seconds,
         versions=mission.versions,

@@ -39,8 +39,8 @@ def build_wcs(
     Parameters
     ----------
     distortion : astropy.modeling.Model
-        From pixels (x, y) of the science frame to (v2, v3), arcsec. If it has a bounding box, the WCS takes it. It is not
-        changed.
+        From pixels (x, y) of the science frame to (v2, v3), arcsec. If it has a bounding box, the WCS takes it. The
+        model is not changed.
     v2_ref, v3_ref : float
         Reference point in the telescope frame, arcsec.
     ra_ref, dec_ref, roll_ref : float
@@ -102,8 +102,8 @@ def build_wcs(
 def level1_wcs(wcs: Any, border: int = BORDER) -> Any:
     """Make the WCS of the full frame, reference border included, from that of the science frame.
 
-    A shift by the border comes first, and the upper limits of the bounding box grow by two borders (the lower ones stay,
-    as in ``roman_datamodels``).
+    A shift by the border comes first, and the upper limits of the bounding box grow by two borders (the lower ones
+    stay, as in ``roman_datamodels``).
 
     Parameters
     ----------

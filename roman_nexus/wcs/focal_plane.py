@@ -1,8 +1,8 @@
 """Where the 18 detectors of the Wide Field Instrument lie in the focal plane.
 
-Source: the Roman science instrument aperture file (SIAF) of 2022 January 21, apertures ``WFInn_FULL``, as distributed with
-``pysiaf`` 0.29. It predates launch. Use it to plan, to draw and to simulate; for a real exposure the reference point is in
-``meta.wcsinfo`` and the scale in the distortion reference. The local scale varies by several percent over the array.
+Source: the Roman science instrument aperture file (SIAF) of 2022 January 21, apertures ``WFInn_FULL``, as distributed
+with ``pysiaf`` 0.29. It predates launch. Use it to plan, to draw and to simulate; for a real exposure the reference
+point is in ``meta.wcsinfo`` and the scale in the distortion reference, which varies by several percent over the array.
 """
 
 from __future__ import annotations

@@ -178,6 +178,11 @@ def run_image_step(
     return {key: np.concatenate([getattr(piece, key) for piece in pieces]) for key in names}
 
 
+def bound_references(step: Step, given: dict[str, Any], exposure: ExposureInfo) -> dict[str, Any]:
+    """References of a step that takes no block."""
+    return BoundReferences(given, exposure).whole(step)
+
+
 def science(array: np.ndarray) -> np.ndarray:
     """Cut off the reference border."""
     return array[..., BORDER:-BORDER, BORDER:-BORDER]

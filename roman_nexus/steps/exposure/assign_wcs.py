@@ -37,8 +37,8 @@ def apply(
     ----------
     block : None
     references : mapping
-        ``references["distortion"]``: ``coordinate_distortion_transform``, an astropy model from (x, y), 0-based pixels of
-        the science frame, to (v2, v3), arcsec.
+        ``references["distortion"]``: ``coordinate_distortion_transform``, an astropy model from (x, y), 0-based
+        pixels of the science frame, to (v2, v3), arcsec.
     options : AssignWcsOptions
     exposure : ExposureInfo
         Its pointing and the shape of the science frame are used.

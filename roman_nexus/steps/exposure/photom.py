@@ -1,9 +1,9 @@
 """photom: look up what a count is worth.
 
-No array changes: the factor from DN/s to MJy/sr, its uncertainty and the mean solid angle of a pixel are looked up for the
-optical element and noted in ``meta.photometry`` (``romancal`` 1.1 ``apply_photom``). They are null for the grism, the prism
-and the dark slide. For an element that the table does not list the metadata stay as they are, that is -999999 after
-ramp_fit, and the step counts as complete all the same, with a warning.
+No array changes: the factor from DN/s to MJy/sr, its uncertainty and the mean solid angle of a pixel are looked up for
+the optical element and noted in ``meta.photometry`` (``romancal`` 1.1 ``apply_photom``). They are null for the grism,
+the prism and the dark slide. For an element that the table does not list the metadata stay as they are, that is -999999
+after ramp_fit, and the step counts as complete all the same, with a warning.
 """
 
 from __future__ import annotations

@@ -21,9 +21,13 @@ from numpy.typing import NDArray
 
 from roman_nexus.errors import InputError
 
-__all__ = ["RampTimes", "ramp_times"]
+__all__ = ["RampTimes", "ReadPattern", "ramp_times"]
 
 ReadPattern = tuple[tuple[int, ...], ...]
+
+# rows of `RampTimes.terms`
+INTERVAL, PHOTON_DIAGONAL, READ_DIAGONAL, PHOTON_COUPLING, READ_COUPLING, WEIGHT = range(6)
+
 Vector = NDArray[np.float64]
 
 
@@ -47,6 +51,9 @@ class RampTimes:
         bP (1/s) and bR (1/s2).
     uniform_weights : (F,) ndarray, 1/s
         Weights of the resultants in the slope with equal weight for every read.
+    terms : (6, F) ndarray
+        The same as one array, which is what compiled code is quick to pass on. Rows: ``1 / interval``, aP, aR, bP and
+        bR (element j couples the differences j - 1 and j), uniform weights. Unused elements are 0.
     """
 
     n_reads: NDArray[np.int64]
@@ -58,6 +65,7 @@ class RampTimes:
     photon_coupling: Vector
     read_coupling: Vector
     uniform_weights: Vector
+    terms: Vector
 
 
 @lru_cache(maxsize=16)
@@ -95,17 +103,24 @@ def ramp_times(read_pattern: ReadPattern, frame_time: float) -> RampTimes:
     mean = np.array([np.mean(times) for times in reads])
     tau = np.array([_noise_time(times) for times in reads])
     dt = np.diff(mean)
-    total, total_time, total_square = np.sum(n), np.sum(n * mean), np.sum(n * mean**2)
+    terms = np.zeros((6, n.size))
+    terms[INTERVAL, :-1] = 1 / dt
+    terms[PHOTON_DIAGONAL, :-1] = (tau[:-1] + tau[1:] - 2 * mean[:-1]) / dt**2
+    terms[READ_DIAGONAL, :-1] = (1 / n[:-1] + 1 / n[1:]) / dt**2
+    terms[PHOTON_COUPLING, 1:-1] = (mean[1:-1] - tau[1:-1]) / (dt[1:] * dt[:-1])
+    terms[READ_COUPLING, 1:-1] = -1 / (n[1:-1] * dt[1:] * dt[:-1])
+    terms[WEIGHT] = _uniform_weights(n, mean)
     return RampTimes(
         n_reads=n,
         mean_time=mean,
         noise_time=tau,
         interval=dt,
-        photon_diagonal=(tau[:-1] + tau[1:] - 2 * mean[:-1]) / dt**2,
-        read_diagonal=(1 / n[:-1] + 1 / n[1:]) / dt**2,
-        photon_coupling=(mean[1:-1] - tau[1:-1]) / (dt[1:] * dt[:-1]),
-        read_coupling=-1 / (n[1:-1] * dt[1:] * dt[:-1]),
-        uniform_weights=(total * n * mean - total_time * n) / (total * total_square - total_time**2),
+        photon_diagonal=terms[PHOTON_DIAGONAL, :-1],
+        read_diagonal=terms[READ_DIAGONAL, :-1],
+        photon_coupling=terms[PHOTON_COUPLING, 1:-1],
+        read_coupling=terms[READ_COUPLING, 1:-1],
+        uniform_weights=terms[WEIGHT],
+        terms=terms,
     )
 
 
@@ -114,6 +129,13 @@ def _noise_time(times: Vector) -> float:
     n = len(times)
     weight = 2 * n + 1 - 2 * np.arange(1, n + 1)
     return float(np.sum(weight * times) / n**2)
+
+
+def _uniform_weights(n: NDArray[np.int64], t: Vector) -> Vector:
+    """Weights of ordinary least squares on the reads."""
+    total, first, second = np.sum(n), np.sum(n * t), np.sum(n * t**2)
+    weights: Vector = (total * n * t - first * n) / (total * second - first**2)
+    return weights
 
 
 def _check(read_pattern: ReadPattern, frame_time: float) -> None:

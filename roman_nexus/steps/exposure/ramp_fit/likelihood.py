@@ -20,7 +20,7 @@ from roman_nexus.steps.exposure.ramp_fit.flags import (
     sort_jumps,
 )
 from roman_nexus.steps.exposure.ramp_fit.likelihood_exact import Detection, fit_lanes
-from roman_nexus.steps.exposure.ramp_fit.likelihood_fast import EXACT, UNFITTABLE, fit_block, make_terms
+from roman_nexus.steps.exposure.ramp_fit.likelihood_fast import EXACT, UNFITTABLE, fit_block
 from roman_nexus.steps.exposure.ramp_fit.median import median_network, take_median
 from roman_nexus.steps.exposure.ramp_fit.options import MISSION_THRESHOLD, RampFitOptions
 from roman_nexus.steps.exposure.ramp_fit.uniform import uniform_minus_rate
@@ -94,7 +94,7 @@ def fit_likelihood(
     outcome = np.empty(gain.shape, dtype=np.uint8)
     network = median_network(times.interval.size)
     limit = np.inf if detection is None else detection.one_threshold * BELOW
-    fit_block(block.data, block.groupdq, gain, readnoise, make_terms(times), network, limit, *images, outcome)
+    fit_block(block.data, block.groupdq, gain, readnoise, times.terms, network, limit, *images, outcome)
     if options.first_guess == "usable":
         outcome[(block.groupdq != 0).any(axis=0) & (outcome != UNFITTABLE)] = EXACT
     if expanded is not None:

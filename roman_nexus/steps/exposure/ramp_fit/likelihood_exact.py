@@ -17,13 +17,18 @@ by a fractional power; that one is left to NumPy, whose vector library differs f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from roman_nexus.steps.exposure.ramp_fit.covariance import RampTimes
+from roman_nexus.steps.exposure.ramp_fit.covariance import (
+    PHOTON_COUPLING,
+    PHOTON_DIAGONAL,
+    READ_COUPLING,
+    READ_DIAGONAL,
+    RampTimes,
+)
 
 __all__ = ["Detection", "ExactFit", "fit_lanes"]
 
@@ -33,11 +38,13 @@ LANES = 64
 RESCALE_EVERY = 10  # steps of the determinant recursion between two rescalings
 FEWEST = 3  # with no more usable differences the search for jumps ends
 
-# rows of `Fit`: results of one weighted fit
+# rows of the results of one weighted fit
 RATE, CHI2, ERR, VAR_P, VAR_R = range(5)
-# blocks of columns in the scratch of a tile
+# rows of the scratch of a tile, each with one line per difference
+ALPHA, BETA, DATA, THETA, PHI, LEADING, LEADING_D, TRAILING, TRAILING_D = range(9)
+# offsets in a line of `q` (C', B', Ci, Co), of `w` (rate and chi-square without one difference, without a pair), of `v`
 CP, BP, CI, CO = (i * LANES for i in range(4))
-RATE1, CHI1, RATE2, CHI2_PAIR = (i * LANES for i in range(4))
+RATE1, CHI1, RATE_PAIR, CHI_PAIR = (i * LANES for i in range(4))
 A, B, C, DET, SCALE, CHI, SUM = (i * LANES for i in range(7))
 
 
@@ -77,15 +84,6 @@ class ExactFit:
     dropped: NDArray[np.bool_]
 
 
-class Coefficients(NamedTuple):
-    """The covariance coefficients aP, aR, bP, bR of `RampTimes`."""
-
-    photon: Vector
-    read: Vector
-    photon_coupling: Vector
-    read_coupling: Vector
-
-
 def fit_lanes(
     differences: Vector,
     use: Vector,
@@ -116,38 +114,45 @@ def fit_lanes(
     -------
     ExactFit
     """
-    coefficients = Coefficients(
-        times.photon_diagonal, times.read_diagonal, times.photon_coupling, times.read_coupling
-    )
-    read = noise * noise
+    terms, read = times.terms, noise * noise
     with np.errstate(all="ignore"):
         final = use.copy()
         if detection is None:
-            rate = _weighted_fit(differences, final, guess / gain, read, coefficients)[RATE]
+            rate = _weighted_fit(differences, final, guess / gain, read, terms)[RATE]
         else:
-            rate = _search(differences, final, guess / gain, read, coefficients, detection)
+            rate = _search(differences, final, guess / gain, read, terms, detection)
         dropped = final != use
         if veto is not None:
             final[veto] = 0.0
         positive = rate * (rate > 0)
-        fit = _weighted_fit(differences, final, positive / gain, read, coefficients)
+        fit = _weighted_fit(differences, final, positive / gain, read, terms)
     return ExactFit(fit[RATE], fit[ERR], fit[VAR_P], fit[VAR_R], fit[CHI2], final, dropped)
 
 
-def _search(d: Vector, use: Vector, photon: Vector, read: Vector, k: Coefficients, detection: Detection) -> Vector:
-    """Drop differences from `use` in place; return the rates of the last fits."""
+def _search(d: Vector, use: Vector, photon: Vector, read: Vector, terms: Vector, detection: Detection) -> Vector:
+    """Drop differences from `use` in place; return the rate each pixel had when its search ended."""
     rate = np.full(d.shape[1], np.nan)
     active = np.arange(d.shape[1])
     for step in range(d.shape[0]):
-        some_use = use[:, active]
-        fit, drop = np.empty((5, active.size)), np.zeros(active.size, dtype=np.bool_)
-        new_rate = np.empty(active.size)
-        some_photon, some_read = photon[active], read[active]
-        scale = _scale(some_photon, some_read, k)
-        _fit(d[:, active], some_use, some_photon, some_read, scale, k, fit, True, *_unpack(detection), new_rate, drop)
-        if step == 0:
-            rate = fit[RATE].copy()
-        rate[active] = np.where(drop, new_rate, rate[active])
+        some_use, some_photon, some_read = use[:, active], photon[active], read[active]
+        fitted, without = np.empty(active.size), np.empty(active.size)
+        drop = np.empty(active.size, dtype=np.bool_)
+        _search_once(
+            d[:, active],
+            some_use,
+            some_photon,
+            some_read,
+            _scale(some_photon, some_read, terms),
+            terms,
+            detection.one_threshold,
+            detection.two_threshold,
+            detection.one_allowed,
+            detection.two_allowed,
+            fitted,
+            without,
+            drop,
+        )
+        rate[active] = np.where(drop, without, fitted if step == 0 else rate[active])
         use[:, active] = some_use
         active = active[drop & (some_use.sum(axis=0) > FEWEST)]
         if not active.size:
@@ -155,28 +160,21 @@ def _search(d: Vector, use: Vector, photon: Vector, read: Vector, k: Coefficient
     return rate
 
 
-def _unpack(detection: Detection) -> tuple[float, float, Vector, Vector]:
-    return detection.one_threshold, detection.two_threshold, detection.one_allowed, detection.two_allowed
-
-
-def _weighted_fit(d: Vector, use: Vector, photon: Vector, read: Vector, k: Coefficients) -> Vector:
+def _weighted_fit(d: Vector, use: Vector, photon: Vector, read: Vector, terms: Vector) -> Vector:
     """One fit with the given covariance; rows RATE to VAR_R."""
-    n = d.shape[1]
-    fit = np.empty((5, n))
-    nothing = np.zeros(0)
-    scale = _scale(photon, read, k)
-    _fit(d, use, photon, read, scale, k, fit, False, 0.0, 0.0, nothing, nothing, nothing, np.zeros(0, dtype=np.bool_))
+    fit = np.empty((5, d.shape[1]))
+    _fit_once(d, use, photon, read, _scale(photon, read, terms), terms, fit)
     return fit
 
 
-def _scale(photon: Vector, read: Vector, k: Coefficients) -> Vector:
+def _scale(photon: Vector, read: Vector, terms: Vector) -> Vector:
     """Find the factor that gives the covariance matrix a determinant of one, without overflow on the way."""
-    size = k.photon.size
+    size = terms.shape[1] - 1
     scale, before = np.ones_like(photon), np.ones_like(photon)
-    determinant = photon * k.photon[0] + read * k.read[0]
+    determinant = photon * terms[PHOTON_DIAGONAL, 0] + read * terms[READ_DIAGONAL, 0]
     start = 2
     for stop in [*range(RESCALE_EVERY, size, RESCALE_EVERY), size]:
-        _advance_determinant(before, determinant, scale, photon, read, k, start, stop)
+        _advance_determinant(before, determinant, scale, photon, read, terms, start, stop)
         factor = determinant ** (1 / stop)
         scale *= factor
         before /= determinant / factor
@@ -186,10 +184,11 @@ def _scale(photon: Vector, read: Vector, k: Coefficients) -> Vector:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _advance_determinant(before, determinant, scale, photon, read, k, start, stop):  # type: ignore[no-untyped-def]
+def _advance_determinant(before, determinant, scale, photon, read, terms, start, stop):  # type: ignore[no-untyped-def]
     """Carry the last two minors from order start - 1 to order stop."""
     for i in range(start, stop + 1):
-        ap, ar, bp, br = k.photon[i - 1], k.read[i - 1], k.photon_coupling[i - 2], k.read_coupling[i - 2]
+        ap, ar = terms[PHOTON_DIAGONAL, i - 1], terms[READ_DIAGONAL, i - 1]
+        bp, br = terms[PHOTON_COUPLING, i - 1], terms[READ_COUPLING, i - 1]
         for x in range(scale.size):
             s = scale[x]
             alpha = photon[x] * ap + read[x] * ar
@@ -200,9 +199,25 @@ def _advance_determinant(before, determinant, scale, photon, read, k, start, sto
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _build(d, use, photon, read, x0, n, terms, alpha, beta, data, v):  # type: ignore[no-untyped-def]
+    """The scaled covariance matrix and the data, both with the unusable differences taken out."""
+    for j in range(d.shape[0]):
+        ap, ar = terms[PHOTON_DIAGONAL, j], terms[READ_DIAGONAL, j]
+        bp, br = terms[PHOTON_COUPLING, j + 1], terms[READ_COUPLING, j + 1]
+        after = min(j + 1, d.shape[0] - 1)
+        for x in range(n):
+            alpha[j, x] = (photon[x0 + x] * ap + read[x0 + x] * ar) / v[SCALE + x]
+        for x in range(n):
+            beta[j, x] = (photon[x0 + x] * bp + read[x0 + x] * br) / v[SCALE + x]
+        for x in range(n):
+            beta[j, x] = beta[j, x] * use[after, x0 + x] * use[j, x0 + x]
+            data[j, x] = d[j, x0 + x] * use[j, x0 + x]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _minors(alpha, beta, theta, phi, n):  # type: ignore[no-untyped-def]
     """Leading minors theta and trailing minors phi."""
-    m = alpha.shape[0]
+    m = alpha.shape[0] - 1
     for x in range(n):
         theta[0, x] = 1.0
         theta[1, x] = alpha[0, x]
@@ -219,7 +234,7 @@ def _minors(alpha, beta, theta, phi, n):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, error_model="numpy")
 def _trailing_sums(beta, phi, data, big_phi, big_phi_d, n):  # type: ignore[no-untyped-def]
     """Phi and PhiD."""
-    m = data.shape[0]
+    m = data.shape[0] - 1
     for x in range(n):
         big_phi[m - 1, x] = 0.0
         big_phi_d[m - 1, x] = 0.0
@@ -234,7 +249,7 @@ def _trailing_sums(beta, phi, data, big_phi, big_phi_d, n):  # type: ignore[no-u
 @njit(nogil=True, cache=True, error_model="numpy")
 def _leading_sums(beta, theta, data, big_theta, big_theta_d, n):  # type: ignore[no-untyped-def]
     """Theta and ThetaD."""
-    m = data.shape[0]
+    m = data.shape[0] - 1
     for x in range(n):
         big_theta[0, x] = -theta[0, x]
         big_theta_d[0, x] = 0.0
@@ -251,7 +266,7 @@ def _leading_sums(beta, theta, data, big_theta, big_theta_d, n):  # type: ignore
 @njit(nogil=True, cache=True, error_model="numpy")
 def _moments(data, use, x0, n, beta, theta, phi, leading, leading_d, trailing, trailing_d, q, v):  # type: ignore[no-untyped-def]
     """C', B' and the sums A, B, C."""
-    m = data.shape[0]
+    m = data.shape[0] - 1
     for x in range(n):
         v[DET + x] = theta[m, x]
         v[A + x] = 0.0
@@ -281,22 +296,32 @@ def _moments(data, use, x0, n, beta, theta, phi, leading, leading_d, trailing, t
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _variances(photon, read, x0, n, k, q, v, fit):  # type: ignore[no-untyped-def]
+def _variances(photon, read, x0, n, terms, q, v, fit):  # type: ignore[no-untyped-def]
     """Photon and read-noise variance of the rate, from the weights C'/C and the unscaled, unmasked covariance."""
-    m = k.photon.size
-    for x in range(x0, x0 + n):
-        c = v[C + x - x0]
+    for x in range(n):
+        p, r = photon[x0 + x], read[x0 + x]
         diagonal_p, diagonal_r, coupled_p, coupled_r, before = 0.0, 0.0, 0.0, 0.0, 0.0
-        for j in range(m):
-            weight = q[j, CP + x - x0] / c
-            diagonal_p += weight * weight * (photon[x] * k.photon[j])
-            diagonal_r += weight * weight * (read[x] * k.read[j])
+        for j in range(q.shape[0]):
+            weight = q[j, CP + x] / v[C + x]
+            diagonal_p += weight * weight * (p * terms[PHOTON_DIAGONAL, j])
+            diagonal_r += weight * weight * (r * terms[READ_DIAGONAL, j])
             if j:
-                coupled_p += weight * before * (photon[x] * k.photon_coupling[j - 1])
-                coupled_r += weight * before * (read[x] * k.read_coupling[j - 1])
+                coupled_p += weight * before * (p * terms[PHOTON_COUPLING, j])
+                coupled_r += weight * before * (r * terms[READ_COUPLING, j])
             before = weight
-        fit[VAR_P, x] = diagonal_p + 2.0 * coupled_p
-        fit[VAR_R, x] = diagonal_r + 2.0 * coupled_r
+        fit[VAR_P, x0 + x] = diagonal_p + 2.0 * coupled_p
+        fit[VAR_R, x0 + x] = diagonal_r + 2.0 * coupled_r
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _inverse_elements(use, x0, n, beta, theta, phi, q, v):  # type: ignore[no-untyped-def]
+    """Diagonal Ci and first off-diagonal Co of the inverse of the covariance matrix."""
+    for j in range(q.shape[0]):
+        for x in range(n):
+            q[j, CI + x] = theta[j, x] * phi[j + 1, x] / v[DET + x] * use[j, x0 + x]
+    for j in range(q.shape[0] - 1):
+        for x in range(n):
+            q[j, CO + x] = -beta[j, x] * theta[j, x] * phi[j + 2, x] / v[DET + x]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -330,8 +355,8 @@ def _omit_pair(q, v, w, n):  # type: ignore[no-untyped-def]
             chi = aa + a * a * cc + b * b * ci + c * c * cj
             chi -= 2.0 * a * bb + 2.0 * b * bp + 2.0 * c * bq
             chi += 2.0 * a * b * cp + 2.0 * a * c * cq + 2.0 * b * c * co
-            w[j, RATE2 + x] = a
-            w[j, CHI2_PAIR + x] = chi / v[SCALE + x]
+            w[j, RATE_PAIR + x] = a
+            w[j, CHI_PAIR + x] = chi / v[SCALE + x]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -344,11 +369,11 @@ def _replace_masked(use, x, lane, rate, chi, w):  # type: ignore[no-untyped-def]
             w[j, CHI1 + lane] = chi
     for j in range(m - 1):
         if use[j + 1, x] == 0.0:
-            w[j, RATE2 + lane] = w[j, RATE1 + lane]
-            w[j, CHI2_PAIR + lane] = w[j, CHI1 + lane]
+            w[j, RATE_PAIR + lane] = w[j, RATE1 + lane]
+            w[j, CHI_PAIR + lane] = w[j, CHI1 + lane]
         if use[j, x] == 0.0:
-            w[j, RATE2 + lane] = w[j + 1, RATE1 + lane]
-            w[j, CHI2_PAIR + lane] = w[j + 1, CHI1 + lane]
+            w[j, RATE_PAIR + lane] = w[j + 1, RATE1 + lane]
+            w[j, CHI_PAIR + lane] = w[j + 1, CHI1 + lane]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -363,9 +388,9 @@ def _choose(use, x, lane, chi, w, one_threshold, two_threshold, one_allowed, two
         gain = (chi - w[j, CHI1 + lane]) * one_allowed[j]
         if gain > best_one or gain != gain:
             best_one = gain
-    best_two = (chi - w[0, CHI2_PAIR + lane]) * two_allowed[0]
+    best_two = (chi - w[0, CHI_PAIR + lane]) * two_allowed[0]
     for j in range(1, m - 1):
-        gain = (chi - w[j, CHI2_PAIR + lane]) * two_allowed[j]
+        gain = (chi - w[j, CHI_PAIR + lane]) * two_allowed[j]
         if gain > best_two or gain != gain:
             best_two = gain
     one = best_one - one_threshold > best_two - two_threshold
@@ -374,8 +399,8 @@ def _choose(use, x, lane, chi, w, one_threshold, two_threshold, one_allowed, two
         return False, 0.0
     found, rate = False, 0.0
     for j in range(m if one else m - 1):
-        hit = chi - w[j, (CHI1 if one else CHI2_PAIR) + lane] == best
-        rate += w[j, (RATE1 if one else RATE2) + lane] * hit
+        hit = chi - w[j, (CHI1 if one else CHI_PAIR) + lane] == best
+        rate += w[j, (RATE1 if one else RATE_PAIR) + lane] * hit
         if hit:
             found = True
             use[j, x] = 0.0
@@ -385,50 +410,53 @@ def _choose(use, x, lane, chi, w, one_threshold, two_threshold, one_allowed, two
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _fit(d, use, photon, read, scale, k, fit, search, one_threshold, two_threshold, one_allowed, two_allowed, new_rate, drop):  # type: ignore[no-untyped-def]
-    """One weighted fit of every lane; with `search`, drop the worst differences from `use` in place."""
+def _solve(d, use, photon, read, scale, x0, n, terms, tile, q, v):  # type: ignore[no-untyped-def]
+    """C', B' in `q` and A, B, C, chi-square in `v` for one tile of lanes."""
+    alpha, beta, data, theta, phi = tile[ALPHA], tile[BETA], tile[DATA], tile[THETA], tile[PHI]
+    leading, leading_d = tile[LEADING], tile[LEADING_D]
+    trailing, trailing_d = tile[TRAILING], tile[TRAILING_D]
+    for x in range(n):
+        v[SCALE + x] = scale[x0 + x]
+    _build(d, use, photon, read, x0, n, terms, alpha, beta, data, v)
+    _minors(alpha, beta, theta, phi, n)
+    _trailing_sums(beta, phi, data, trailing, trailing_d, n)
+    _leading_sums(beta, theta, data, leading, leading_d, n)
+    _moments(data, use, x0, n, beta, theta, phi, leading, leading_d, trailing, trailing_d, q, v)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fit_once(d, use, photon, read, scale, terms, fit):  # type: ignore[no-untyped-def]
+    """One weighted fit of every lane."""
     m, total = d.shape
-    alpha, beta, data = np.empty((m, LANES)), np.zeros((m, LANES)), np.empty((m, LANES))
-    theta, phi = np.empty((m + 1, LANES)), np.empty((m + 1, LANES))
-    leading, leading_d = np.empty((m, LANES)), np.empty((m + 1, LANES))
-    trailing, trailing_d = np.empty((m, LANES)), np.empty((m, LANES))
-    q, w, v = np.empty((m, 4 * LANES)), np.empty((m, 4 * LANES)), np.empty(7 * LANES)
+    tile, q, v = np.zeros((9, m + 1, LANES)), np.empty((m, 4 * LANES)), np.empty(7 * LANES)
     for x0 in range(0, total, LANES):
         n = min(LANES, total - x0)
-        for x in range(n):
-            v[SCALE + x] = scale[x0 + x]
-        for j in range(m):
-            for x in range(n):
-                alpha[j, x] = (photon[x0 + x] * k.photon[j] + read[x0 + x] * k.read[j]) / v[SCALE + x]
-            for x in range(n):
-                data[j, x] = d[j, x0 + x] * use[j, x0 + x]
-        for j in range(m - 1):
-            bp, br = k.photon_coupling[j], k.read_coupling[j]
-            for x in range(n):
-                beta[j, x] = (photon[x0 + x] * bp + read[x0 + x] * br) / v[SCALE + x]
-            for x in range(n):
-                beta[j, x] = beta[j, x] * use[j + 1, x0 + x] * use[j, x0 + x]
-        _minors(alpha, beta, theta, phi, n)
-        _trailing_sums(beta, phi, data, trailing, trailing_d, n)
-        _leading_sums(beta, theta, data, leading, leading_d, n)
-        _moments(data, use, x0, n, beta, theta, phi, leading, leading_d, trailing, trailing_d, q, v)
+        _solve(d, use, photon, read, scale, x0, n, terms, tile, q, v)
         for x in range(n):
             fit[RATE, x0 + x] = v[B + x] * (1.0 / v[C + x])
             fit[CHI2, x0 + x] = v[CHI + x]
             fit[ERR, x0 + x] = np.sqrt(v[SCALE + x] / v[C + x])
-        if not search:
-            _variances(photon, read, x0, n, k, q, v, fit)
-            continue
-        for j in range(m):
-            for x in range(n):
-                q[j, CI + x] = theta[j, x] * phi[j + 1, x] / v[DET + x] * use[j, x0 + x]
-        for j in range(m - 1):
-            for x in range(n):
-                q[j, CO + x] = -beta[j, x] * theta[j, x] * phi[j + 2, x] / v[DET + x]
+        _variances(photon, read, x0, n, terms, q, v, fit)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _search_once(  # type: ignore[no-untyped-def]
+    d, use, photon, read, scale, terms, one_threshold, two_threshold, one_allowed, two_allowed, rate, without, drop
+):
+    """Fit every lane and drop from `use` what gains most; `without` is the rate then, where `drop` is True."""
+    m, total = d.shape
+    tile, v = np.zeros((9, m + 1, LANES)), np.empty(7 * LANES)
+    q, w = np.empty((m, 4 * LANES)), np.empty((m, 4 * LANES))
+    for x0 in range(0, total, LANES):
+        n = min(LANES, total - x0)
+        _solve(d, use, photon, read, scale, x0, n, terms, tile, q, v)
+        _inverse_elements(use, x0, n, tile[BETA], tile[THETA], tile[PHI], q, v)
         _omit_one(q, v, w, n)
         _omit_pair(q, v, w, n)
         for x in range(n):
-            _replace_masked(use, x0 + x, x, fit[RATE, x0 + x], v[CHI + x], w)
-            drop[x0 + x], new_rate[x0 + x] = _choose(
-                use, x0 + x, x, v[CHI + x], w, one_threshold, two_threshold, one_allowed, two_allowed
+            chi = v[CHI + x]
+            rate[x0 + x] = v[B + x] * (1.0 / v[C + x])
+            _replace_masked(use, x0 + x, x, rate[x0 + x], chi, w)
+            drop[x0 + x], without[x0 + x] = _choose(
+                use, x0 + x, x, chi, w, one_threshold, two_threshold, one_allowed, two_allowed
             )

@@ -21,16 +21,20 @@ a compiler must know that they do not overlap.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from roman_nexus.steps.exposure.ramp_fit.covariance import RampTimes
+from roman_nexus.steps.exposure.ramp_fit.covariance import (
+    INTERVAL,
+    PHOTON_COUPLING,
+    PHOTON_DIAGONAL,
+    READ_COUPLING,
+    READ_DIAGONAL,
+    WEIGHT,
+)
 from roman_nexus.steps.exposure.ramp_fit.median import take_median
 
-__all__ = ["EXACT", "FITTED", "UNFITTABLE", "Terms", "fit_block", "make_terms"]
+__all__ = ["EXACT", "FITTED", "UNFITTABLE", "fit_block"]
 
 FITTED, UNFITTABLE, EXACT = 0, 1, 2  #: outcome per pixel: done, all NaN, left to the exact path
 WELL_POSED = 3  # usable differences from which dropping a pair leaves something
@@ -46,41 +50,15 @@ CUT = np.int64((1 << 29) - 1)
 LAST = np.int64(1 << 29)
 
 
-class Terms(NamedTuple):
-    """Coefficients of a read pattern as the kernels want them (see `RampTimes`).
-
-    Couplings have a zero in front: element j couples the differences j - 1 and j.
-    """
-
-    inverse_interval: NDArray[np.float64]
-    photon: NDArray[np.float64]
-    read: NDArray[np.float64]
-    photon_coupling: NDArray[np.float64]
-    read_coupling: NDArray[np.float64]
-    uniform_weights: NDArray[np.float64]
-
-
-def make_terms(times: RampTimes) -> Terms:
-    """Arrange the coefficients of `times` for `fit_block`."""
-    return Terms(
-        inverse_interval=1 / times.interval,
-        photon=times.photon_diagonal,
-        read=times.read_diagonal,
-        photon_coupling=np.concatenate([[0.0], times.photon_coupling]),
-        read_coupling=np.concatenate([[0.0], times.read_coupling]),
-        uniform_weights=times.uniform_weights,
-    )
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
 def _load(data, groupdq, y, x0, n, terms, v, difference, masked, use):  # type: ignore[no-untyped-def]
     """Differences, usable differences and uniform slope of a tile."""
     for x in range(n):
         v[USED + x] = 0.0
         v[CHECK + x] = 0.0
-        v[UNIFORM + x] = terms.uniform_weights[0] * data[0, y, x0 + x]
+        v[UNIFORM + x] = terms[WEIGHT, 0] * data[0, y, x0 + x]
     for j in range(difference.shape[0]):
-        scale, weight = terms.inverse_interval[j], terms.uniform_weights[j + 1]
+        scale, weight = terms[INTERVAL, j], terms[WEIGHT, j + 1]
         for x in range(n):
             late = data[j + 1, y, x0 + x]
             d = np.float64(late - data[j, y, x0 + x]) * scale
@@ -108,7 +86,8 @@ def _eliminate(v, masked, use, n, terms, rows):  # type: ignore[no-untyped-def]
     for j in range(masked.shape[0]):
         before = max(j - 1, 0)
         kept = rows[j * ROW : (j + 1) * ROW]
-        ap, ar, bp, br = terms.photon[j], terms.read[j], terms.photon_coupling[j], terms.read_coupling[j]
+        ap, ar = terms[PHOTON_DIAGONAL, j], terms[READ_DIAGONAL, j]
+        bp, br = terms[PHOTON_COUPLING, j], terms[READ_COUPLING, j]
         for x in range(n):
             one = use[j, x]
             beta = (v[PHOTON + x] * bp + v[READ + x] * br) * (one * use[before, x])
@@ -129,8 +108,8 @@ def _eliminate(v, masked, use, n, terms, rows):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, error_model="numpy")
 def _noise_parts(v, rows, n, terms):  # type: ignore[no-untyped-def]
     """x = W 1 by back substitution, and the photon and read parts of x' V x."""
-    last = terms.photon.size - 1
-    ap, ar = terms.photon[last], terms.read[last]
+    last = terms.shape[1] - 2
+    ap, ar = terms[PHOTON_DIAGONAL, last], terms[READ_DIAGONAL, last]
     for x in range(n):
         value = rows[last * ROW + ROW_Y + x]
         v[X + x] = value
@@ -138,8 +117,8 @@ def _noise_parts(v, rows, n, terms):  # type: ignore[no-untyped-def]
         v[SR + x] = value * value * ar
     for j in range(last - 1, -1, -1):
         kept, after = rows[j * ROW : (j + 1) * ROW], rows[(j + 1) * ROW : (j + 2) * ROW]
-        ap, ar = terms.photon[j], terms.read[j]
-        bp, br = 2.0 * terms.photon_coupling[j + 1], 2.0 * terms.read_coupling[j + 1]
+        ap, ar = terms[PHOTON_DIAGONAL, j], terms[READ_DIAGONAL, j]
+        bp, br = 2.0 * terms[PHOTON_COUPLING, j + 1], 2.0 * terms[READ_COUPLING, j + 1]
         for x in range(n):
             following = v[X + x]
             value = kept[ROW_Y + x] - after[ROW_FACTOR + x] * following
@@ -164,7 +143,8 @@ def fit_block(data, groupdq, gain, readnoise, terms, network, limit, rate, err, 
     groupdq : (F, ny, nx) uint8 ndarray
         Any bit excludes a resultant.
     gain, readnoise : (ny, nx) float32 ndarray, e-/DN and DN
-    terms : Terms
+    terms : (6, F) float64 ndarray
+        `RampTimes.terms`.
     network : (N, 2) int64 ndarray
         `median_network` of F - 1.
     limit : float

@@ -1,69 +1,15 @@
-"""Where the 18 detectors look, and where an observer points them.
-
-Positions and angles are those of the Roman SIAF of January 2022 (``pysiaf`` 0.29: ``WFInn_FULL``, ``WFI_CEN``).
-"""
+"""The orientation of the telescope: from the telescope frame (V2, V3) to the sky, for any point of the focal plane."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from roman_nexus.demo.fields import check_detector
-
-__all__ = [
-    "APERTURE_V2V3",
-    "DETECTORS",
-    "V3_Y_ANGLE",
-    "VPARITY",
-    "Attitude",
-    "detector_v2v3",
-]
-
-VPARITY = -1
-V3_Y_ANGLE = -60.0  #: degrees, ``V3IdlYAngle`` of all detectors and of WFI_CEN
-APERTURE_V2V3 = (1546.385, -892.792)  #: arcsec, WFI_CEN
-
-_V2V3 = (
-    (1312.949, -1040.785),
-    (1769.430, -1304.002),
-    (2177.850, -1539.221),
-    (984.272, -1414.951),
-    (1441.449, -1679.194),
-    (1848.907, -1913.775),
-    (536.014, -1718.748),
-    (995.139, -1984.946),
-    (1397.070, -2221.324),
-    (1557.340, -617.416),
-    (2013.739, -880.918),
-    (2421.763, -1116.823),
-    (1717.075, -145.628),
-    (2174.723, -409.269),
-    (2581.781, -644.617),
-    (1756.051, 394.633),
-    (2216.380, 130.234),
-    (2622.293, -99.464),
-)
-
-#: Centre of each detector in the telescope frame, arcsec.
-DETECTORS: Mapping[str, tuple[float, float]] = MappingProxyType({f"WFI{i:02d}": xy for i, xy in enumerate(_V2V3, 1)})
+__all__ = ["Attitude"]
 
 Floats = NDArray[np.float64]
-
-
-def detector_v2v3(detector: str) -> tuple[float, float]:
-    """Return the centre of a detector in the telescope frame, arcsec.
-
-    Examples
-    --------
-    >>> from roman_nexus.demo.focal_plane import detector_v2v3
-    >>> detector_v2v3("WFI18")
-    (2622.293, -99.464)
-    """
-    return DETECTORS[f"WFI{check_detector(detector):02d}"]
 
 
 @dataclass(frozen=True)
