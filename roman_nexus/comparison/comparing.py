@@ -238,8 +238,7 @@ class _Walk:
         planes = [self.resultant(number, usable, flags).finish() for number in range(last)]
         maker = PictureMaker(self.frame, self.rows.start, in_errors=False)
         tally = self.resultant(last, usable, flags, maker)
-        title = f"data, resultant {last} (the last)"
-        picture = maker.finish(title, self.unit("data"), tally.histogram(in_errors=False))
+        picture = maker.finish(f"data[{last}]", self.unit("data"), tally.histogram(in_errors=False))
         return [*planes, tally.finish()], flags, picture
 
     def resultant(

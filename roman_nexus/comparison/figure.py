@@ -22,7 +22,7 @@ __all__ = ["draw"]
 # Okabe & Ito's blue and vermilion, told apart with any colour vision
 _BLUE, _RED, _GREY = "#0072b2", "#d55e00", "#b0b0b0"
 _MOST_FLAGS = 12
-_WIDTH = 62  # characters of a line in the text panel
+_WIDTH, _LINES = 56, 4  # of one entry in the text panel
 
 
 def draw(comparison: Comparison) -> Figure:
@@ -39,15 +39,15 @@ def draw(comparison: Comparison) -> Figure:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.03, hspace=0.05)
-    figure = Figure(figsize=(14.5, 9.2), layout=layout, facecolor="white")
+    figure = Figure(figsize=(14.5, 9.4), facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 3, gridspec_kw={"height_ratios": (1.25, 1)})
-    figure.suptitle(
-        f"Rerun {_short(comparison.new_name)} against archive {_short(comparison.old_name)}", fontsize=13, weight="bold"
+    grid = figure.add_gridspec(
+        2, 3, left=0.055, right=0.94, top=0.895, bottom=0.07, wspace=0.48, hspace=0.3, height_ratios=(1.15, 1)
     )
+    axes = np.array([[figure.add_subplot(grid[row, column]) for column in range(3)] for row in range(2)])
+    names = f"Rerun: {_short(comparison.new_name)}\nArchive: {_short(comparison.old_name)}"
+    figure.suptitle(names, x=0.055, y=0.985, ha="left", fontsize=12, weight="bold", linespacing=1.3)
     picture = comparison.picture
     _draw_images(figure, axes[0], picture, comparison)
     _draw_difference(figure, axes[0, 2], picture, comparison)
@@ -60,7 +60,7 @@ def draw(comparison: Comparison) -> Figure:
     return figure
 
 
-def _short(name: str, most: int = 62) -> str:
+def _short(name: str, most: int = 120) -> str:
     return name if len(name) <= most else f"…{name[-most + 1 :]}"
 
 
@@ -71,21 +71,28 @@ def _pictured(comparison: Comparison) -> PlaneDifference:
 
 # --------------------------------------------------------------------------------------------- images
 def _draw_images(figure: Figure, axes: NDArray[Any], picture: Picture, comparison: Comparison) -> None:
-    """Draw both images in one stretch."""
-    from matplotlib.colors import AsinhNorm
+    """Draw both images in one asinh stretch that starts at the sky."""
+    from matplotlib.colors import FuncNorm
 
     low, high, width = _stretch(picture)
+
+    def forward(value: Any) -> Any:
+        return np.arcsinh((value - low) / width)
+
+    def inverse(value: Any) -> Any:
+        return low + width * np.sinh(value)
+
+    ticks = [float(value) for value in inverse(np.linspace(0, forward(high), 5))]
     binned = f", mean of {picture.factor} x {picture.factor}" if picture.factor > 1 else ""
     for axis, values, name in ((axes[0], picture.old, "Archive"), (axes[1], picture.new, "Rerun")):
-        norm = AsinhNorm(linear_width=width, vmin=low, vmax=high)
         image = axis.imshow(
-            values, origin="lower", extent=picture.extent, cmap=_colours("gray"), norm=norm, interpolation="nearest"
-        )
+            values, origin="lower", extent=picture.extent, cmap=_colours("gray"), interpolation="nearest",
+            norm=FuncNorm((forward, inverse), vmin=low, vmax=high),
+        )  # fmt: skip
         axis.set_title(f"{name}: {picture.title}{binned}", fontsize=11)
         _frame(axis, comparison)
-        bar = figure.colorbar(image, ax=axis, shrink=0.86, pad=0.02, ticks=_ticks(low, high, width), format="%.3g")
-        bar.set_label(f"{picture.unit or 'value'} (asinh stretch)")
-        bar.minorticks_off()
+        bar = figure.colorbar(image, cax=_beside(axis), ticks=ticks, format="%.4g")
+        _label_bar(bar, picture.unit or "value")
 
 
 def _stretch(picture: Picture) -> tuple[float, float, float]:
@@ -93,32 +100,37 @@ def _stretch(picture: Picture) -> tuple[float, float, float]:
     values = np.concatenate([part[np.isfinite(part)] for part in (picture.old, picture.new)])
     if not values.size:
         return 0.0, 1.0, 1.0
-    low, middle, high = (float(value) for value in np.percentile(values, (0.5, 50, 99.8)))
+    lowest, middle, high = (float(value) for value in np.percentile(values, (0, 50, 99.8)))
     scatter = NORMAL_MAD * float(np.median(np.abs(values - np.float32(middle))))
+    low = max(lowest, middle - 4 * scatter)
     if high <= low:
         low, high = low - 0.5, low + 0.5
-    return low, high, max(2 * scatter, 0.01 * (high - low))
-
-
-def _ticks(low: float, high: float, width: float) -> list[float]:
-    """Return five values at equal distances on the bar."""
-    return [
-        float(width * np.sinh(value)) for value in np.linspace(np.arcsinh(low / width), np.arcsinh(high / width), 5)
-    ]
+    return low, high, max(scatter, 0.002 * (high - low))
 
 
 def _colours(name: str) -> Any:
     from matplotlib import colormaps
 
-    colours = colormaps[name].copy()
-    colours.set_bad("#8c7b5a" if name == "gray" else _GREY)
-    return colours
+    return colormaps[name].with_extremes(bad="#8c7b5a" if name == "gray" else _GREY)
+
+
+def _beside(axis: Axes) -> Axes:
+    """Make room for a colour bar at the right side of an image."""
+    return axis.inset_axes((1.03, 0.0, 0.045, 1.0))
+
+
+def _label_bar(bar: Any, unit: str) -> None:
+    """Write the unit over a colour bar: beside it, it would meet the next panel."""
+    bar.ax.set_title(unit, fontsize=9, loc="left")
+    bar.ax.tick_params(labelsize=8.5)
+    bar.minorticks_off()
 
 
 def _frame(axis: Axes, comparison: Comparison) -> None:
     first, last = comparison.rows
     axis.set_xlim(-0.5, comparison.shape[-1] - 0.5)
     axis.set_ylim(first - 0.5, last - 0.5)
+    axis.locator_params(nbins=6)
     axis.set_xlabel("x (pixel)")
     axis.set_ylabel("y (pixel)")
     if last - first < 0.5 * comparison.shape[-1]:
@@ -137,8 +149,8 @@ def _draw_difference(figure: Figure, axis: Axes, picture: Picture, comparison: C
     where = f", largest in {picture.factor} x {picture.factor}" if picture.factor > 1 else ""
     axis.set_title(f"Rerun minus archive{where}", fontsize=11)
     _frame(axis, comparison)
-    bar = figure.colorbar(image, ax=axis, shrink=0.86, pad=0.02, extend="both" if changed.size else "neither")
-    bar.set_label("difference / error" if picture.in_errors else f"difference ({picture.unit or 'value'})")
+    bar = figure.colorbar(image, cax=_beside(axis), extend="both" if changed.size else "neither")
+    _label_bar(bar, "errors" if picture.in_errors else picture.unit or "value")
     for rank, pixel in enumerate(_pictured(comparison).worst, start=1):
         axis.plot(pixel.x, pixel.y, "o", ms=11, mfc="none", mec="black", mew=1.2)
         right = pixel.x > 0.93 * comparison.shape[-1]
@@ -158,23 +170,20 @@ def _draw_histogram(axis: Axes, picture: Picture, plane: PlaneDifference) -> Non
         centres = np.linspace(edges[0], edges[-1], 801)
         gaussian = total * (edges[1] - edges[0]) * np.exp(-0.5 * centres**2) / np.sqrt(2 * np.pi)
         axis.plot(centres, gaussian, color="black", ls="--", lw=1.2, label="unit Gaussian")
-        median, scatter, axis_label = plane.error_median, plane.error_scatter, "difference / error"
-        title = "Difference in units of error"
-        unit = ""
+        median, scatter, name, unit = plane.error_median, plane.error_scatter, "difference / error", " errors"
     else:
-        median, scatter, axis_label = plane.median, plane.scatter, f"difference ({picture.unit or 'value'})"
-        title, unit = "Difference", f" {picture.unit}".rstrip()
-    axis.set_title(f"{title}: median {number(median, 3)}{unit}, scatter {number(scatter, 3)}{unit}", fontsize=11)
-    axis.set_yscale("log")
-    axis.set_ylim(0.5, max(10.0, 30.0 * float(counts.max(initial=1))))
-    axis.set_xlim(edges[0], edges[-1])
-    axis.set_xlabel(f"{axis_label}; the outermost bins hold all beyond")
-    axis.set_ylabel("pixels per bin")
-    axis.legend(loc="upper right", fontsize=9, frameon=False)
-    axis.text(
-        0.02, 0.97, f"{total:,} pixels\n{share(plane.identical, plane.compared)} equal", transform=axis.transAxes,
-        va="top", fontsize=9,
+        median, scatter, unit = plane.median, plane.scatter, f" {picture.unit}".rstrip()
+        name = f"difference ({picture.unit or 'value'})"
+    axis.set_title(
+        f"Difference of all good pixels: {share(plane.identical, plane.compared)} equal\n"
+        f"median {number(median, 3)}{unit}, scatter {number(scatter, 3)}{unit}", fontsize=11,
     )  # fmt: skip
+    axis.set_yscale("log")
+    axis.set_ylim(0.5, max(10.0, 50.0 * float(counts.max(initial=1))))
+    axis.set_xlim(edges[0], edges[-1])
+    axis.set_xlabel(f"{name} (outermost bins: all beyond)")
+    axis.set_ylabel("pixels per bin")
+    axis.legend(loc="upper right", ncols=2, fontsize=9, frameon=False)
 
 
 # ------------------------------------------------------------------------------------------------- flags
@@ -189,11 +198,12 @@ def _draw_flags(axis: Axes, comparison: Comparison) -> None:
     shown = sorted(counts.items(), key=lambda item: -sum(item[1]))[:_MOST_FLAGS][::-1]
     places = np.arange(len(shown))
     gained, lost = (np.array([count[side] for _, count in shown]) for side in (0, 1))
-    axis.barh(places, gained, height=0.6, color=_BLUE, label="gained")
     axis.barh(places, -lost, height=0.6, color=_RED, label="lost")
+    axis.barh(places, gained, height=0.6, color=_BLUE, label="gained")
     axis.set_xscale("symlog", linthresh=1, linscale=0.4)
-    reach = 40.0 * float(max(gained.max(), lost.max()))
-    axis.set_xlim(-reach if lost.any() else -0.8, reach if gained.any() else 0.8)
+    decades = np.log10(max(gained.max(), lost.max()))
+    reach = 10.0 ** (1.6 * decades + 1.0)  # room for the numbers at the ends of the bars
+    axis.set_xlim(-reach if lost.any() else -0.5, reach if gained.any() else 0.5)
     for place, plus, minus in zip(places, gained, lost, strict=True):
         for value, side in ((plus, "left"), (-minus, "right")):
             if value:
@@ -202,20 +212,15 @@ def _draw_flags(axis: Axes, comparison: Comparison) -> None:
                     va="center", ha=side, fontsize=9,
                 )  # fmt: skip
     axis.axvline(0, color="black", lw=0.8)
-    axis.set_yticks(places, [name for name, _ in shown], fontsize=9)
-    axis.set_ylim(-0.7, len(shown) - 0.3 + 0.12 * len(shown))
-    axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}" if abs(value) < 1e4 else f"{abs(value):.0e}")
-    axis.xaxis.set_major_locator(_symmetric_ticks(reach, bool(lost.any()), bool(gained.any())))
-    axis.set_xlabel("pixels (lost to the left, gained to the right; logarithmic)")
+    axis.set_yticks(places, [name for name, _ in shown], fontsize=9 if len(shown) < 9 else 7)
+    axis.set_ylim(-0.6, len(shown) - 0.4 + 0.15 * len(shown))
+    step = int(max(1, -(-decades // 2)))
+    powers = [10.0**power for power in range(step, int(decades) + 2, step)]
+    ticks = [*(-value for value in powers[::-1] if lost.any()), 0.0, *(value for value in powers if gained.any())]
+    axis.set_xticks(ticks, [f"$10^{{{np.log10(abs(value)):.0f}}}$" if value else "0" for value in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel("pixels (logarithmic)")
     axis.legend(loc="upper center", ncols=2, fontsize=9, frameon=False)
-
-
-def _symmetric_ticks(reach: float, left: bool, right: bool) -> Any:
-    from matplotlib.ticker import FixedLocator
-
-    top = max(1, int(np.log10(reach)))
-    powers = [10.0**power for power in range(0, top + 1, max(1, -(-top // 3)))]
-    return FixedLocator([*([-value for value in powers] if left else []), 0, *(powers if right else [])])
 
 
 def _flag_counts(comparison: Comparison) -> dict[str, list[int]]:
@@ -253,22 +258,23 @@ def _draw_words(axis: Axes, comparison: Comparison) -> None:
         coordinates = f"shift {number(wcs.median_mas, 3)} mas (median), {number(wcs.max_mas, 3)} mas (largest)"
     references = [f"{item.reftype} ({item.why})" for item in comparison.references if item.matters]
     worst = [
-        f"{rank}: x {pixel.x}, y {pixel.y}, {number(pixel.difference, 3)} {comparison.planes[0].unit}"
-        + ("" if pixel.in_errors is None else f" = {number(pixel.in_errors, 3)} errors")
+        f"{rank}:  x {pixel.x}, y {pixel.y}:  {number(pixel.difference, 3)} {comparison.planes[0].unit}"
+        + ("" if pixel.in_errors is None else f", {number(pixel.in_errors, 3)} errors")
         for rank, pixel in enumerate(comparison.plane("data").worst, start=1)
     ]
+    keys = len(comparison.metadata)
     said = [
-        ("Outcome", verdict(comparison)),
-        ("Coordinates", coordinates),
-        ("References", "; ".join(references) or "the same"),
-        ("Metadata", f"{len(comparison.metadata)} keys differ" if comparison.metadata else "the same"),
-        ("Pixels that differ most", "; ".join(worst) or "none"),
+        ("Outcome", [verdict(comparison)]),
+        ("Coordinates", [coordinates]),
+        ("References", references or ["the same"]),
+        ("Metadata", [f"{keys} {'key differs' if keys == 1 else 'keys differ'}" if keys else "the same"]),
+        ("Pixels that differ most", worst or ["none"]),
     ]
     lines = []
-    for head, text in said:
-        wrapped = textwrap.wrap(text, _WIDTH, max_lines=4, placeholder=" …")
-        lines.append("\n".join([f"{head}:", *(f"   {line}" for line in wrapped)]))
-    axis.text(0.0, 0.98, "\n".join(lines), transform=axis.transAxes, va="top", fontsize=9.5, linespacing=1.4)
+    for head, texts in said:
+        wrapped = [part for text in texts for part in textwrap.wrap(text, _WIDTH)]
+        lines += [f"{head}:", *(f"   {line}" for line in wrapped[:_LINES])]
+    axis.text(-0.12, 1.0, "\n".join(lines), transform=axis.transAxes, va="top", fontsize=9.5, linespacing=1.45)
 
 
 def _draw_resultants(axis: Axes, comparison: Comparison) -> None:
@@ -279,13 +285,12 @@ def _draw_resultants(axis: Axes, comparison: Comparison) -> None:
     numbers = np.array([plane.resultant for plane in compared], np.float64)
     medians = np.array([plane.median for plane in compared], np.float64)
     scatters = np.array([plane.scatter for plane in compared], np.float64)
-    axis.set_title("Difference in each resultant", fontsize=11)
+    axis.set_title("Median and scatter of each resultant", fontsize=11)
     if not numbers.size:
         _blank(axis, "no good pixel in both products")
         return
-    axis.errorbar(numbers, medians, yerr=scatters, fmt="o", color=_BLUE, capsize=3, label="median and scatter")
+    axis.errorbar(numbers, medians, yerr=scatters, fmt="o", color=_BLUE, capsize=3)
     axis.axhline(0, color="black", lw=0.8)
     axis.set_xlabel("resultant")
     axis.set_ylabel(f"difference ({comparison.planes[0].unit})")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(loc="best", fontsize=9, frameon=False)

@@ -124,7 +124,11 @@ def compare_references(new: Mapping[str, Any], old: Mapping[str, Any]) -> tuple[
     for reftype in dict.fromkeys([*names[1], *names[0]]):
         mine, other = (_used(record.get(reftype)) for record in names)
         contents = [record.get(reftype, "") for record in digests]
-        verdict = _judge(mine, other, contents[0], contents[1])
+        group, _, entry = reftype.partition(".")
+        if group == "crds":  # how the files were chosen; which they are is in the other entries
+            verdict = (f"another {entry}", False) if mine != other else None
+        else:
+            verdict = _judge(mine, other, contents[0], contents[1])
         if verdict is not None:
             found.append(ReferenceDifference(reftype, mine, other, *verdict))
     return tuple(found)
@@ -134,15 +138,15 @@ def _judge(new: str, old: str, digest_new: str, digest_old: str) -> tuple[str, b
     """Say how two references differ and whether it matters; None if they do not."""
     known = bool(digest_new and digest_old)
     if known and digest_new != digest_old:
-        return ("the same name, other content" if new == old else "another file"), True
+        return ("same name, other content" if new == old else "another file"), True
     if new == old:
         return None
     if not new or not old:
         return f"used in the {'rerun' if new else 'archive'} only", True
     if known:
-        return "the same content under another name", False
+        return "same content under another name", False
     if new.rpartition("/")[2] == old.rpartition("/")[2]:
-        return "the same file name in another place; its content is not recorded on both sides", False
+        return "same name in another place, content not recorded", False
     return "another file", True
 
 
@@ -226,7 +230,7 @@ def _plain_container(value: Any) -> Any:
 def _summary(plain: Any) -> Any:
     """Shorten a plain value to what fits in a line."""
     if isinstance(plain, list):
-        return f"{len(plain)} entries"
+        return f"{len(plain)} " + ("entry" if len(plain) == 1 else "entries")
     if isinstance(plain, dict):
-        return f"{len(plain)} keys"
+        return f"{len(plain)} " + ("key" if len(plain) == 1 else "keys")
     return plain

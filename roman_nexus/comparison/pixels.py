@@ -191,11 +191,12 @@ class PlaneTally:
         if not differ.any():
             return
         place = np.flatnonzero(differ)
-        mine, other, good = new.ravel()[place], old.ravel()[place], usable.ravel()[place]
+        mine, other, good = (_take(values.ravel(), place) for values in (new, old, usable))
         numbers = self._count_nan(mine, other, good, place, new.shape[1], first_row, valid)
-        place, mine, other = place[numbers], mine[numbers], other[numbers]
+        if not numbers.all():
+            place, mine, other = place[numbers], mine[numbers], other[numbers]
         self._differences.repeats -= place.size
-        ok = None if valid is None else valid.ravel()[place]
+        ok = None if valid is None else _take(valid.ravel(), place)
         if ok is not None:
             self._pulls.repeats -= int(np.count_nonzero(ok))
         self._add_numbers(place, mine, other, ok, error, new.shape[1], first_row)
@@ -259,7 +260,7 @@ class PlaneTally:
         if error is not None and valid is not None:
             pulls = np.full(place.size, np.nan, self._work)
             with np.errstate(over="ignore"):
-                np.divide(difference, error.ravel()[place].astype(self._work), out=pulls, where=valid)
+                np.divide(difference, _take(error.ravel(), place).astype(self._work), out=pulls, where=valid)
             valid = np.isfinite(pulls)
             self._pulls.add(pulls[valid])
             rank = np.where(valid, pulls, 0)
@@ -315,6 +316,8 @@ class PlaneTally:
                 "error_compared": self._pulls.count, "error_median": middle, "error_scatter": spread,
                 "error_max": largest, "beyond_threshold": beyond,
             }  # fmt: skip
+        self._differences.release()
+        self._pulls.release()
         return PlaneDifference(
             name=self.name,
             unit=self.unit,
@@ -355,6 +358,10 @@ class _Values:
             self._array = np.empty(self._size, self._dtype)  # memory is taken only as far as it is written
         self._array[self._used : self._used + values.size] = values
         self._used += values.size
+
+    def release(self) -> None:
+        """Give the memory back; the counts stay."""
+        self._array = None
 
     @property
     def values(self) -> NDArray[Any]:
@@ -426,6 +433,11 @@ def median_with_repeats(values: NDArray[Any], repeated: float, count: int) -> fl
 
     middle = ordered(total // 2)
     return middle if total % 2 else 0.5 * (ordered(total // 2 - 1) + middle)
+
+
+def _take(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the values at increasing places; no copy where these are all."""
+    return values if place.size == values.size else values[place]
 
 
 def _rank(pixel: WorstPixel, in_errors: bool) -> float:

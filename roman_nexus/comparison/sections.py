@@ -85,17 +85,17 @@ def sections(comparison: Comparison) -> list[Section]:
 
 def _pixels(comparison: Comparison) -> Section:
     columns = ("plane<", "unit<", "compared", "equal", "NaN in one", "largest", "max ulp", "median", "scatter")
-    rows = []
-    notes = []
-    for plane in comparison.planes:
-        nan = plane.nan_only_new + plane.nan_only_old
-        ulp = "–" if plane.max_ulp is None else f"{plane.max_ulp:,}"
-        rows.append(
-            (plane.label, plane.unit, f"{plane.compared:,}", share(plane.identical, plane.compared), f"{nan:,}",
-             number(plane.max_abs), ulp, number(plane.median), number(plane.scatter))
-        )  # fmt: skip
-        notes += list(_pixel_notes(plane))
-    return Section("Pixels", tuple(notes), columns, tuple(rows))
+    rows = tuple(
+        (plane.label, plane.unit, f"{plane.compared:,}", share(plane.identical, plane.compared),
+         f"{plane.nan_only_new + plane.nan_only_old:,}", number(plane.max_abs), _count(plane.max_ulp),
+         number(plane.median), number(plane.scatter))
+        for plane in comparison.planes
+    )  # fmt: skip
+    notes = [note for plane in comparison.planes for note in _pixel_notes(plane)]
+    flagged = [f"{plane.label} {plane.excluded_differing:,}" for plane in comparison.planes if plane.excluded_differing]
+    if flagged:
+        notes.append(f"left out for their flags, but different too: {', '.join(flagged)}")
+    return Section("Pixels", tuple(notes), columns, rows)
 
 
 def _pixel_notes(plane: PlaneDifference) -> Iterator[str]:
@@ -104,15 +104,11 @@ def _pixel_notes(plane: PlaneDifference) -> Iterator[str]:
         yield f"{plane.label} is {plane.dtype_new} in the rerun and {plane.dtype_old} in the archive"
     if plane.nan_examples:
         where = ", ".join(f"(x {x}, y {y})" for y, x in plane.nan_examples)
-        yield (
-            f"{plane.label} is NaN in {plane.nan_only_new:,} pixels of the rerun only and {plane.nan_only_old:,} of "
-            f"the archive only, first at {where}"
-        )
+        counts = f"{plane.nan_only_new:,} pixels of the rerun only and {plane.nan_only_old:,} of the archive only"
+        yield f"{plane.label} is NaN in {counts}, first at {where}"
     if plane.infinite_mismatch:
         count = f"{plane.infinite_mismatch:,}"
         yield f"{plane.label} is infinite on one side in {count} pixels, left out of the statistics"
-    if plane.excluded_differing:
-        yield f"{plane.label} also differs in {plane.excluded_differing:,} pixels that were left out for their flags"
 
 
 def _errors(comparison: Comparison) -> Section:
@@ -125,7 +121,7 @@ def _errors(comparison: Comparison) -> Section:
         for plane in measured
     )  # fmt: skip
     lines = (f"one error is err of the {comparison.error_from}, pixel by pixel",) if measured else ()
-    return Section("In units of error", lines, columns, rows)
+    return Section("In units of error", lines, columns if rows else (), rows)
 
 
 def _worst(comparison: Comparison) -> Section:
@@ -137,13 +133,15 @@ def _worst(comparison: Comparison) -> Section:
     else:
         found = [(plane.label, pixel) for plane in comparison.planes for pixel in plane.worst]
         found = sorted(found, key=lambda item: -abs(item[1].difference))[:3]
-    columns = ("plane<", "x", "y", "rerun", "archive", "difference", "in errors")
-    rows = tuple(
+    columns: tuple[str, ...] = ("plane<", "x", "y", "rerun", "archive", "difference", "in errors")
+    rows: tuple[tuple[str, ...], ...] = tuple(
         (label, str(pixel.x), str(pixel.y), number(pixel.new, 6), number(pixel.old, 6), number(pixel.difference),
          number(pixel.in_errors))
         for label, pixel in found
     )  # fmt: skip
-    return Section("Pixels that differ most", (), columns, rows)
+    if not comparison.error_from:
+        columns, rows = columns[:-1], tuple(row[:-1] for row in rows)
+    return Section("Pixels that differ most", (), columns if rows else (), rows)
 
 
 def _flags(comparison: Comparison) -> Section:
@@ -180,9 +178,10 @@ def _coordinates(comparison: Comparison) -> Section:
     lines = [
         f"shift at {wcs.points} pixels of a 9 x 9 grid: median {number(wcs.median_mas)} mas, "
         f"largest {number(wcs.max_mas)} mas",
-        f"mean {_signed(wcs.mean_east_mas)} mas east, {_signed(wcs.mean_north_mas)} mas north; "
-        f"corners of the footprint move by up to {number(wcs.corner_max_mas)} mas",
+        f"mean {_signed(wcs.mean_east_mas)} mas east, {_signed(wcs.mean_north_mas)} mas north",
     ]
+    if wcs.corner_max_mas is not None:
+        lines.append(f"the corners of the footprint move by up to {number(wcs.corner_max_mas)} mas")
     if wcs.one_sided:
         lines.append(f"{wcs.one_sided} pixels of the grid have a position in one product only")
     return Section("Coordinates", tuple(lines))
@@ -239,6 +238,12 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
+def _count(value: int | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if value < 1_000_000 else f"{value:.1e}"
+
+
 def share(part: int, whole: int) -> str:
     """Write a percentage that is 100 only if nothing is missing.
 
@@ -252,7 +257,8 @@ def share(part: int, whole: int) -> str:
         return "–"
     if part == whole:
         return "100 %"
-    return f"{math.floor(1e6 * part / whole) / 1e4:.4f} %" if part else "0 %"
+    percent = math.floor(1e6 * part / whole) / 1e4
+    return f"{percent:.4f} %" if percent else "under 0.0001 %" if part else "0 %"
 
 
 def _signed(value: float | None) -> str:

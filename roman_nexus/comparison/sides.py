@@ -26,8 +26,8 @@ _KINDS = {
     "wfi_science_raw": "science_raw",
     "ScienceRawModel": "science_raw",
 }
-_PLAIN_NAMES = ("data", "dq", "err", "var_poisson", "var_rnoise", "var_flat", "chisq", "dumo", "groupdq", "pixeldq",
-                "resultantdq", "amp33", "jump_indices")  # fmt: skip
+_USUAL = ("data", "dq", "err", "var_poisson", "var_rnoise", "var_flat", "chisq", "dumo", "jump_indices",
+          "groupdq", "pixeldq", "resultantdq", "amp33")  # fmt: skip
 
 
 @dataclass
@@ -147,7 +147,8 @@ def _model_names(product: Any) -> list[str]:
     """Return the names of what may be arrays: a model lists its own."""
     if hasattr(type(product), "keys"):
         return [str(name) for name in product.keys()]  # noqa: SIM118 - a model is no mapping
-    return [name for name in _PLAIN_NAMES if hasattr(product, name)]
+    members = (name for name in getattr(product, "__dict__", {}) if not name.startswith("_"))
+    return list(dict.fromkeys((*(name for name in _USUAL if hasattr(product, name)), *members)))
 
 
 def _kind_of(tag: str, what: str) -> str:

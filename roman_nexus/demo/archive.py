@@ -38,7 +38,7 @@ from roman_nexus.products.schemas import target_tag
 
 __all__ = ["VERSION", "Calibrate", "DemoArchive", "Progress", "default_folder", "make_archive"]
 
-VERSION = "1"  #: changes whenever an archive of an equal visit would hold other numbers
+VERSION = "2"  #: changes whenever an archive of an equal visit would hold other numbers
 ENVIRONMENT = "ROMAN_NEXUS_DEMO"
 OF_ELEMENT = ("roman_wfi_flat_", "roman_wfi_distortion_")
 

@@ -29,9 +29,9 @@ ROW_SAMPLES = CHANNEL_WIDTH + IDLE_CLOCKS
 # standard deviation in one read (DN) and knee frequency (cycles per sample) of each part
 ELECTRONICS = (3.0, 1.4e-3)
 BIAS = (1.5, 1.7e-4)
-OWN = (0.3, 1.0e-4)
+OWN = (0.1, 1.0e-4)
 HIGHEST = 0.02  #: cycles per sample; no part has power above
-REFERENCE_OUTPUT_NOISE = 5.0  #: DN in one read, white
+REFERENCE_OUTPUT_NOISE = 2.5  #: DN in one read, white
 
 PASS = 5.2e-4  #: cycles per sample to which the reference columns are followed
 COUPLING_EDGE = 0.1  #: cycles per sample above which the coupling is zero

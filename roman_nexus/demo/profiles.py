@@ -16,11 +16,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["REACH", "draw_ellipses", "draw_stars", "psf_mixture", "sersic_mixture"]
+__all__ = ["draw_ellipses", "draw_stars", "psf_mixture", "sersic_mixture"]
 
 Floats = NDArray[np.float64]
 
-REACH = 5.5  #: Gaussians are drawn out to so many standard deviations
+STAR_REACH = 5.5  #: standard deviations out to which the Gaussians of stars are drawn
+GALAXY_REACH = 4.5
 WIDE = 1.5  #: pixels; from this width on, a Gaussian is taken at pixel centres
 PIXEL_VARIANCE = 1.0 / 12.0
 
@@ -108,7 +109,7 @@ def draw_stars(image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, w
     across = np.empty(nx)
     for star in range(x.size):
         for part in range(weight.size):
-            reach = REACH * sigma[part]
+            reach = STAR_REACH * sigma[part]
             x0, x1 = max(0, math.floor(x[star] - reach)), min(nx, math.ceil(x[star] + reach) + 1)
             y0, y1 = max(0, math.floor(y[star] - reach)), min(ny, math.ceil(y[star] + reach) + 1)
             if x0 >= x1 or y0 >= y1:
@@ -155,7 +156,7 @@ def draw_ellipses(
         determinant = vxx * vyy - vxy * vxy
         a, b, c = 0.5 * vyy / determinant, -vxy / determinant, 0.5 * vxx / determinant
         peak = flux[k] / (2.0 * math.pi * math.sqrt(determinant))
-        reach_x, reach_y = REACH * math.sqrt(vxx) + 0.5, REACH * math.sqrt(vyy) + 0.5
+        reach_x, reach_y = GALAXY_REACH * math.sqrt(vxx) + 0.5, GALAXY_REACH * math.sqrt(vyy) + 0.5
         x0, x1 = max(0, math.floor(x[k] - reach_x)), min(nx, math.ceil(x[k] + reach_x) + 1)
         y0, y1 = max(0, math.floor(y[k] - reach_y)), min(ny, math.ceil(y[k] + reach_y) + 1)
         for j in range(y0, y1):

@@ -44,6 +44,7 @@ REFERENCE_TYPES = (
 
 GAIN = 1.8  #: electrons per DN
 READ_NOISE = 5.0  #: DN in one read
+BORDER_NOISE = 0.5  #: of reference pixels, times that of the others
 DARK_RATE = 0.003  #: DN/s
 SATURATION = 55000.0  #: DN
 SQUARE_ARCSEC = (np.pi / 180 / 3600) ** 2  #: sr
@@ -100,6 +101,7 @@ class ReferenceSet:
         noise = READ_NOISE * self._varied("readnoise", smooth=0.05, channel=0.03, pixel=0.08)
         rng, noisy = self._some("readnoise tail", 0.002)
         noise[noisy] *= rng.uniform(2.0, 6.0, int(noisy.sum())).astype(np.float32)
+        noise[fields.border_mask(self.shape)] *= BORDER_NOISE
         return noise
 
     def dark_rate(self) -> Image:

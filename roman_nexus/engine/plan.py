@@ -21,6 +21,8 @@ __all__ = ["Plan", "PlannedStep", "Status"]
 
 Status = Literal["run", "cached", "skip", "n/a", "done"]
 
+NOT_KEPT = "its result is not in the cache"
+
 _WORDS = {
     "run": "run",
     "cached": "cached",
@@ -123,7 +125,7 @@ class Plan:
     def _rows(self) -> list[tuple[str, str, str, str]]:
         rows = []
         for step in self.steps:
-            names = ", ".join(f"{reftype}: {record['name']}" for reftype, record in step.references.items())
+            names = ", ".join(f"{reftype} {_short(record['name'])}" for reftype, record in step.references.items())
             rows.append((step.name, _WORDS[step.status], step.why, names))
         return rows
 
@@ -167,6 +169,11 @@ class Plan:
         )
 
 
+def _short(name: str) -> str:
+    """Return the file name of a reference without its folder."""
+    return name.rstrip("/").rsplit("/", 1)[-1] or name
+
+
 def chain_key(previous: str, step: Step, options: Options, digests: Mapping[str, str]) -> str:
     """Return the key of a step: everything its numbers depend on."""
     parts = {
@@ -199,7 +206,8 @@ def explain_change(step: str, now: Mapping[str, Any], before: Mapping[str, Any] 
         if old is None:
             changes.append(f"{reftype} reference is new")
         elif old["digest"] != record["digest"]:
-            renamed = f" ({old['name']} -> {record['name']})" if old["name"] != record["name"] else ""
+            before_name, now_name = _short(old["name"]), _short(record["name"])
+            renamed = f" ({before_name} -> {now_name})" if before_name != now_name else ""
             changes.append(f"{reftype} reference changed{renamed}")
     changes += [f"{reftype} reference is gone" for reftype in before["references"] if reftype not in now["references"]]
     changes += [
@@ -213,7 +221,7 @@ def explain_change(step: str, now: Mapping[str, Any], before: Mapping[str, Any] 
         return "; ".join(changes)
     if upstream:
         return f"follows {upstream}"
-    return "its result is not in the cache"
+    return NOT_KEPT
 
 
 def select_steps(

@@ -8,7 +8,7 @@ from typing import Any
 
 from roman_nexus.engine import cost, pipelines
 from roman_nexus.engine.cache import ResultCache
-from roman_nexus.engine.plan import Plan, PlannedStep, Status, chain_key, explain_change, select_steps
+from roman_nexus.engine.plan import NOT_KEPT, Plan, PlannedStep, Status, chain_key, explain_change, select_steps
 from roman_nexus.engine.source import ExposureInput
 from roman_nexus.engine.stream import ROWS_PER_BLOCK
 from roman_nexus.errors import InputError, OptionError, StepError
@@ -106,6 +106,12 @@ def _done_in_input(source: ExposureInput, names: Sequence[str], start: str | Non
         last = max((names.index(name) for name in marks), default=len(done) - 1)
         done = list(names[: max(last + 1, len(done))])
     if start:
+        if source.kind == "image" and levels[start] in ("raw", "ramp", "fit"):
+            msg = f"a Level 2 image cannot start at {start}; give the Level 1 file or a ramp product"
+            raise StepError(msg)
+        if source.kind == "ramp" and levels[start] not in ("ramp", "fit"):
+            msg = f"a ramp starts at one of its ramp steps or at ramp_fit, not at {start}"
+            raise StepError(msg)
         position = names.index(start)
         redone = [name for name in marks if names.index(name) >= position and levels[name] != "meta"]
         if redone:
@@ -114,12 +120,6 @@ def _done_in_input(source: ExposureInput, names: Sequence[str], start: str | Non
                 "Start from a product made before it"
             )
             raise InputError(msg)
-        if source.kind == "image" and levels[start] in ("raw", "ramp", "fit"):
-            msg = f"a Level 2 image cannot start at {start}; give the Level 1 file or a ramp product"
-            raise StepError(msg)
-        if source.kind == "ramp" and levels[start] not in ("ramp", "fit"):
-            msg = f"a ramp starts at one of its ramp steps or at ramp_fit, not at {start}"
-            raise StepError(msg)
     return done
 
 
@@ -177,17 +177,12 @@ def make_plan(
         planned.append(
             PlannedStep(name, step.title, "done", "in the input", "", {}, {}, 0.0, step.cal_step, step.level)
         )
-    upstream: str | None = None
+    reasons = _reasons(selected, to_run, components, remembered or {})
     for name in selected.names:
         step = selected.steps[name]
         status, why = statuses[name]
         if status == "run":
-            if step in to_run:
-                why = explain_change(name, components[name], (remembered or {}).get(name), upstream)
-                if step.level != "meta":
-                    upstream = name
-            else:
-                status, why = "cached", "same input, options and references"
+            status, why = ("run", reasons[name]) if step in to_run else ("cached", "same input, options and references")
         planned.append(
             PlannedStep(
                 name, step.title, status, why, keys[name], selected.options[name].to_dict(),
@@ -199,6 +194,26 @@ def make_plan(
         source.info.exposure_type, source.shape, tuple(planned), threads,
     )  # fmt: skip
     return _with_costs(plan, source, selected, references, to_run, seconds)
+
+
+def _reasons(
+    selected: Selected, to_run: Sequence[Step], components: Mapping[str, Any], remembered: Mapping[str, Any]
+) -> dict[str, str]:
+    """Say for each step that must run why it must."""
+    reasons: dict[str, str] = {}
+    upstream: str | None = None
+    for name in (name for name in selected.names if selected.steps[name] in to_run):
+        if selected.steps[name].level == "meta":
+            why = explain_change(name, components[name], remembered.get(name), None)
+            reasons[name] = "metadata of the new product" if why == NOT_KEPT else why
+            continue
+        reasons[name] = explain_change(name, components[name], remembered.get(name), upstream)
+        if reasons[name] != NOT_KEPT:
+            upstream = upstream or name
+    # what did not change itself, and is not kept, is made again for the first that did
+    return {
+        name: f"needed again for {upstream}" if why == NOT_KEPT and upstream else why for name, why in reasons.items()
+    }
 
 
 def _components(selected: Selected, name: str, references: Mapping[str, Any]) -> dict[str, Any]:

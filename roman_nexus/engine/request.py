@@ -109,7 +109,7 @@ class Request:
         whole = last.name == pipelines.step_names()[-1]
         suffix = "cal" if whole else last.suffix
         maker = RampProduct if kind == "ramp" else RateImage
-        return maker(carried.arrays, make, self.source.name, suffix)
+        return maker(carried.arrays, make, self.source.name, suffix, self.source.tag)
 
     def _remember(self, carried: Carried) -> None:
         """Keep what the plan was made of and what the steps took, for the next plan's reasons and estimate."""
@@ -227,13 +227,15 @@ def _reference_source(source: Any, settings: settings_module.Settings, opened: E
 
 def _metadata_reader(source: ExposureInput) -> Callable[[], dict[str, Any]]:
     """Return a function that reads the input's metadata with real objects."""
-    from roman_nexus.products import files
-
     if source.path is not None:
+        from roman_nexus.products.files import read_meta
+
         path = source.path
-        return lambda: files.read_meta(path)
-    model = source.model
-    return lambda: files.read_meta(model)
+        return lambda: read_meta(path)
+    from roman_nexus.products.plain import plain
+
+    meta = source.model["meta"]
+    return lambda: dict(plain(meta))
 
 
 @contextlib.contextmanager

@@ -29,15 +29,23 @@ class _Product:
     kind: Literal["image", "ramp"]
 
     def __init__(
-        self, arrays: Mapping[str, NDArray[Any]], make_meta: Callable[[], dict[str, Any]], name: str, suffix: str
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        make_meta: Callable[[], dict[str, Any]],
+        name: str,
+        suffix: str,
+        input_tag: str = "",
     ) -> None:
         self.arrays = dict(arrays)
         self.name = name
         self.suffix = suffix
+        self.input_tag = input_tag
         self._make_meta = make_meta
         self._meta: dict[str, Any] | None = None
 
     def __getattr__(self, name: str) -> NDArray[Any]:
+        if hasattr(type(self), name):  # a property failed: show its own error
+            return object.__getattribute__(self, name)  # type: ignore[no-any-return]
         arrays = self.__dict__.get("arrays", {})
         if name in arrays:
             found: NDArray[Any] = arrays[name]
@@ -86,7 +94,10 @@ class _Product:
         target = Path(path)
         if target.is_dir() or target.suffix != ".asdf":
             target = target / self.filename
-        return write_product(self.kind, self.arrays, self.meta, target, schema=schema, compression=compression)
+        return write_product(
+            self.kind, self.arrays, self.meta, target, schema=schema, compression=compression,
+            input_tag=self.input_tag or None,
+        )  # fmt: skip
 
 
 class RateImage(_Product):
@@ -270,4 +281,6 @@ def _save_wcs(image: RateImage, target: Path, schema: str) -> Path:
              "sdf_software_version", "telescope")  # fmt: skip
     meta = {name: image.meta[name] for name in (*groups, *basic) if name in image.meta}
     tree = {"wcs_l2": image.wcs, "wcs_l1": level1_wcs(image.wcs)}
-    return write_product("wcs", {}, meta, path, schema=schema, compression=None, extra=tree)
+    return write_product(
+        "wcs", {}, meta, path, schema=schema, compression=None, extra=tree, input_tag=image.input_tag or None
+    )

@@ -57,6 +57,8 @@ class ExposureInput:
         Content of the input, ``sha256:...``.
     completed : frozenset of str
         Steps (``cal_step`` keys) that the file says are complete.
+    tag : str
+        Schema tag of the input; empty if it is not known.
     warnings : list of str
     """
 
@@ -68,6 +70,7 @@ class ExposureInput:
     name: str
     digest: str
     completed: frozenset[str]
+    tag: str = ""
     model: Any = None
     warnings: list[str] = field(default_factory=list)
     _blocks: Any = None
@@ -150,7 +153,7 @@ def open_input(product: Any, *, digests: Any = None) -> ExposureInput:
         except BaseException:
             blocks.close()
             raise
-        opened._blocks = blocks
+        opened._blocks, opened.tag = blocks, blocks.roman_tag or ""
         return opened
     model_type = type(product).__name__
     kind = _kind(model_type, model_type)
@@ -160,7 +163,7 @@ def open_input(product: Any, *, digests: Any = None) -> ExposureInput:
     meta = product["meta"]
     stem = Path(str(meta.get("filename", "unnamed"))).stem
     opened = _checked(kind, meta, arrays, stem, None)
-    opened.model = product
+    opened.model, opened.tag = product, str(getattr(product, "tag", "") or "")
     opened.digest = value_digest({name: array_digest(np.asarray(array)) for name, array in arrays.items()})
     return opened
 

@@ -2,8 +2,8 @@
 
 The schemas of the mission check data types and numbers of axes, but not shapes against each other. Here both are
 checked, with symbolic lengths: F resultants, Y x X pixels of the full frame, y x x pixels of the image (the full frame
-without its border), B border pixels, A columns of the reference output. Source: the schemas of rad 1.2, and the
-4096 x 4096 frame with 4 border pixels that they describe.
+without its border), B border pixels, A columns of the reference output, J jumps (there may be none), C coordinates.
+Source: the schemas of rad 1.2, and the 4096 x 4096 frame with 4 border pixels that they describe.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ ARRAYS: dict[str, dict[str, ArrayRule]] = {
         "var_flat": ArrayRule("float16", "yx", required=False),
         "chisq": ArrayRule("float16", "yx"),
         "dumo": ArrayRule("float16", "yx"),
+        "jump_indices": ArrayRule("int16", "JC", required=False),  # not in the schema, but the mission writes it
         "amp33": ArrayRule("uint16", "FYA"),
         **_BORDER,
     },
@@ -133,7 +134,7 @@ def _check_one(
     if array.dtype.newbyteorder("=") != np.dtype(rule.dtype):
         msg = f"{kind} array {name} is {array.dtype}; the schema wants {rule.dtype}, convert it first"
         raise ShapeError(msg)
-    if array.ndim != len(rule.axes) or not array.size:
+    if array.ndim != len(rule.axes) or not (array.size or "J" in rule.axes):
         msg = f"{kind} array {name} has shape {array.shape}; expected {len(rule.axes)} axes, {_axes(rule.axes)}"
         raise ShapeError(msg)
     for letter, length in zip(rule.axes, array.shape, strict=True):

@@ -35,9 +35,7 @@ class ArrayDescription(NamedTuple):
     dtype: str
 
 
-def open_blocks(
-    source: str | os.PathLike[str] | ByteSource, *, piece_cache_bytes: int | None = None
-) -> AsdfBlocks:
+def open_blocks(source: str | os.PathLike[str] | ByteSource, *, piece_cache_bytes: int | None = None) -> AsdfBlocks:
     """Open an ASDF file by pieces.
 
     Parameters

@@ -15,7 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from roman_nexus.errors import FileFormatError, InputError, OutputError, SchemaVersionError, SchemaVersionWarning
+from roman_nexus.errors import (
+    FileFormatError,
+    InputError,
+    OptionError,
+    OutputError,
+    SchemaVersionError,
+    SchemaVersionWarning,
+)
 from roman_nexus.products.arrays import ARRAYS, Kind, check_arrays
 from roman_nexus.products.blocks import open_blocks, peek
 from roman_nexus.products.header import read_header
@@ -80,6 +87,8 @@ def open(path: str | os.PathLike[str], mode: Literal["auto", "strict", "tolerant
         If the file is missing, not ASDF, truncated, has no ``roman`` tree, or (strict) is invalid under its schema.
     SchemaVersionError
         In strict mode, if the schema is not installed.
+    OptionError
+        If there is no such mode.
 
     Warns
     -----
@@ -88,7 +97,7 @@ def open(path: str | os.PathLike[str], mode: Literal["auto", "strict", "tolerant
     """
     if mode not in ("auto", "strict", "tolerant"):
         msg = f"mode {mode!r} is not known; it is 'auto', 'strict' or 'tolerant'"
-        raise InputError(msg)
+        raise OptionError(msg)
     tag, arrays = _checked(path)
     asdf_file = _open_asdf(path, lazy_tree=True)
     try:
@@ -132,7 +141,6 @@ class _ProductFile(io.FileIO):
 def _open_asdf(path: str | os.PathLike[str], *, lazy_tree: bool) -> Any:
     """Open with asdf, without validation and without its warnings about versions of packages."""
     import asdf
-    import yaml
     from asdf.generic_io import get_file
 
     file = _ProductFile(path)
@@ -146,7 +154,7 @@ def _open_asdf(path: str | os.PathLike[str], *, lazy_tree: bool) -> Any:
                 ignore_missing_extensions=True,
                 ignore_unrecognized_tag=True,
             )
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+    except Exception as error:  # on a damaged tree the converters of several packages fail in any way they like
         file.close()
         msg = f"{os.fspath(path)} cannot be opened: {_first_line(error)}"
         raise FileFormatError(msg) from error
@@ -162,19 +170,15 @@ def _as_model(asdf_file: Any) -> Any:
 
 
 def _validate(model: Any, path: str | os.PathLike[str]) -> None:
-    from asdf.exceptions import ValidationError
-
     try:
         model.validate()
-    except ValidationError as error:
+    except Exception as error:  # validating converts what was not read yet, which may fail in any way
         msg = f"{os.fspath(path)} is not valid under its own schema: {_explained(error)}"
         raise FileFormatError(msg) from error
 
 
 def _unknown_schema(path: str | os.PathLike[str], tag: str | None) -> str:
-    from importlib.metadata import version
-
-    installed = version("roman-datamodels")
+    installed = _version("roman-datamodels")
     found = TAG.fullmatch(tag or "")
     schema = f"schema {found['product']}-{found['version']}" if found else f"tag {tag!r}" if tag else "no schema"
     return (
@@ -331,11 +335,9 @@ def _node(kind: str, tag: str, tree: Mapping[str, Any]) -> Any:
 
 
 def _with_history(node: Any, notes: list[str], tag: str) -> Any:
-    from importlib.metadata import version
-
     import asdf
 
-    software = {"name": "roman_nexus", "author": "roman_nexus developers", "version": version("roman-nexus")}
+    software = {"name": "roman_nexus", "author": "roman_nexus developers", "version": _version("roman-nexus")}
     asdf_file = asdf.AsdfFile()
     asdf_file["roman"] = node
     for note in (f"written under {tag.rpartition('/')[2]}", *notes):
@@ -344,6 +346,16 @@ def _with_history(node: Any, notes: list[str], tag: str) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------------ messages
+def _version(package: str) -> str:
+    """Version of an installed package; a checkout that was never installed has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
 

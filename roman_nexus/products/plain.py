@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +27,10 @@ def plain(value: Any, key: str = "") -> Any:
         return {str(name): plain(item, str(name)) for name, item in value.items()}
     if isinstance(value, str):
         text = str.__str__(value)
-        return Time(text, format="isot", scale="utc") if key in _TIMES and re.match(r"\d{4}-\d\d-\d\dT", text) else text
+        if key in _TIMES and re.match(r"\d{4}-\d\d-\d\dT", text):
+            with contextlib.suppress(ValueError):  # no time after all: validation will say so
+                return Time(text, format="isot", scale="utc")
+        return text
     if isinstance(value, (list, tuple)) or type(value).__name__ == "LNode":
         return [plain(item) for item in value]
     if isinstance(value, Time) and type(value) is not Time:

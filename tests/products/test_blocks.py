@@ -218,6 +218,31 @@ def test_a_cut_decodes_only_the_pieces_that_it_touches(tmp_path: Path) -> None:
         assert blocks._cache.decoded == 2
 
 
+def test_forgetting_gives_the_memory_back_and_reading_goes_on(tmp_path: Path) -> None:
+    values = np.arange(64 * 1024, dtype=np.uint16).reshape(64, 1024)
+    with open_blocks(write_small_pieces(tmp_path / "x.asdf", {"data": values})) as blocks:
+        array = blocks.array("roman.data")
+        array[10, :5]
+        assert blocks._cache._held == SMALL_PIECE
+        blocks.forget()
+        assert blocks._cache._held == 0
+        np.testing.assert_array_equal(array[10, :5], values[10, :5])
+        assert blocks._cache.decoded == 2
+
+
+def test_default_memory_grows_with_the_number_of_planes(tmp_path: Path) -> None:
+    piece = 4 * 1024 * 1024
+    for planes, pieces in [(1, 3), (5, 7), (30, 16)]:
+        body = (
+            f"roman:\n  data: !core/ndarray-1.1.0 {{source: 0, shape: [{planes}, 2048, 2048], datatype: uint16, "
+            "byteorder: little}\n"
+        )
+        size = (planes * 2 * piece).to_bytes(8, "big")
+        header = b"\xd3BLK" + (48).to_bytes(2, "big") + bytes(4) + b"lz4\0" + (9999).to_bytes(8, "big") * 2 + size
+        with open_blocks(by_hand(tmp_path / "x.asdf", body, header + bytes(16 + 9999))) as blocks:
+            assert blocks._cache.capacity == pieces * piece
+
+
 def test_threads_share_pieces_and_get_the_right_bytes(tmp_path: Path) -> None:
     cube = np.random.default_rng(2).integers(0, 9999, (3, 128, 256)).astype(np.uint16)
     with open_blocks(write_small_pieces(tmp_path / "x.asdf", {"data": cube})) as blocks:

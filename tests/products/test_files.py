@@ -17,6 +17,7 @@ from roman_datamodels import datamodels
 from roman_nexus.errors import (
     FileFormatError,
     InputError,
+    OptionError,
     OutputError,
     SchemaVersionError,
     SchemaVersionWarning,
@@ -29,7 +30,7 @@ from roman_nexus.products.migrate import migrate_meta
 from roman_nexus.products.tolerant import TolerantModel
 
 TAGS = "asdf://stsci.edu/datamodels/roman/tags"
-LENGTHS = {"F": 2, "Y": 48, "X": 56, "y": 40, "x": 48, "B": 4, "A": 8}
+LENGTHS = {"J": 5, "C": 3, "F": 2, "Y": 48, "X": 56, "y": 40, "x": 48, "B": 4, "A": 8}
 MODELS = {
     "science_raw": datamodels.ScienceRawModel,
     "ramp": datamodels.RampModel,
@@ -194,6 +195,9 @@ def test_times_given_as_text_become_times(raw_meta: dict[str, Any], tmp_path: Pa
     path = files.write_product("science_raw", arrays_for("science_raw"), plain, tmp_path / "x.asdf")
     with files.open(path, mode="strict") as model:
         assert model.meta.exposure.start_time == raw_meta["exposure"]["start_time"]
+    plain["exposure"]["start_time"] = "2027-99-01T00:00:00"
+    with pytest.raises(InputError, match=r"meta\.exposure\.start_time"):
+        files.write_product("science_raw", arrays_for("science_raw"), plain, path)
 
 
 @pytest.mark.parametrize("compression", ["lz4", None])
@@ -210,6 +214,17 @@ def test_compression_is_as_asked_and_views_do_not_drag_their_base(
         stored = {array.compression for array in blocks.arrays().values() if hasattr(array, "compression")}
         assert stored == {compression or ""}
         np.testing.assert_array_equal(blocks.array("roman.border_ref_pix_left")[...], arrays["border_ref_pix_left"])
+
+
+@pytest.mark.parametrize("count", [0, 2, 200])
+def test_any_number_of_jumps_can_be_written(count: int, raw_meta: dict[str, Any], tmp_path: Path) -> None:
+    jumps = np.arange(3 * count, dtype=np.int16).reshape(count, 3)
+    arrays = {**arrays_for("image"), "jump_indices": jumps}
+    path = files.write_product("image", arrays, raw_meta, tmp_path / "x_cal.asdf")
+    with files.open(path, mode="strict") as model, open_blocks(path) as blocks:
+        for read in (model.jump_indices, blocks.array("roman.jump_indices")[...]):
+            assert read.dtype == np.int16
+            np.testing.assert_array_equal(read, jumps)
 
 
 def test_lazy_arrays_of_another_file_can_be_written(raw_meta: dict[str, Any], tmp_path: Path) -> None:
@@ -366,7 +381,7 @@ def test_strict_refuses_newer_schemas_and_invalid_files(future_file: Path, tmp_p
     with pytest.raises(FileFormatError, match=r"bad\.asdf is not valid under its own schema: .*telescope"):
         files.open(invalid, mode="strict")
     files.open(invalid).close()
-    with pytest.raises(InputError, match="'auto', 'strict' or 'tolerant'"):
+    with pytest.raises(OptionError, match="'auto', 'strict' or 'tolerant'"):
         files.open(invalid, mode="lax")  # type: ignore[arg-type]
 
 

@@ -25,13 +25,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from roman_nexus.dq import PixelFlag
-from roman_nexus.errors import ReferenceMismatchError
+from roman_nexus.errors import ReferenceMismatchError, ShapeError
 from roman_nexus.steps.half_precision import narrow, widen
 from roman_nexus.steps.step import ExposureInfo, ImageBlock, Needs, Options, References, Step
 
 __all__ = ["STEP", "FlatFieldOptions", "apply"]
 
 NO_FLAT_FIELD = np.uint32(PixelFlag.NO_FLAT_FIELD)
+_PLANES = ("dq", "err", "var_poisson", "var_rnoise", "var_flat", "dumo")
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 
@@ -117,6 +118,8 @@ def apply(
     ------
     ReferenceMismatchError
         If a reference array has another shape than the data.
+    ShapeError
+        If the planes of the block have different shapes.
 
     Examples
     --------
@@ -132,6 +135,11 @@ def apply(
     >>> block.data, block.var_poisson, block.dq
     (array([[2., 2.]], dtype=float32), array([[4., 1.]], dtype=float16), array([[     0, 262144]], dtype=uint32))
     """
+    for name in _PLANES:
+        plane = getattr(block, name)
+        if plane is not None and plane.shape != block.data.shape:
+            msg = f"{name} of the rate image has shape {plane.shape}; expected {block.data.shape}, like data"
+            raise ShapeError(msg)
     flat, flat_dq, flat_err = _flat_arrays(references["flat"], block.data.shape)
     quadratic = [block.var_poisson] if block.var_rnoise is None else [block.var_poisson, block.var_rnoise]
     _divide(block.data, block.dq, _bits(block.dumo, block.err), _bits(*quadratic), flat, flat_dq)

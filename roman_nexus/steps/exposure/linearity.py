@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roman_nexus.errors import InputError, ReferenceMismatchError
+from roman_nexus.errors import InputError, ReferenceMismatchError, ShapeError
 from roman_nexus.steps.exposure.linearity_kernel import correct
 from roman_nexus.steps.step import CHANNEL_WIDTH, ExposureInfo, Needs, Options, RampBlock, RampFrame, References, Step
 
@@ -151,6 +151,8 @@ def apply(
         If a reference array has another shape than the data, or fewer than two coefficients.
     InputError
         If the read pattern does not belong to the ramp, or does not order the resultants in time.
+    ShapeError
+        If the arrays of the block do not fit together, or the block is wider than what `prepare` was told.
 
     Examples
     --------
@@ -172,6 +174,15 @@ def apply(
     array([20., 40., 70.], dtype=float32)
     """
     nresultants, ny, nx = block.data.shape
+    if block.groupdq.shape != block.data.shape or block.pixeldq.shape != (ny, nx):
+        shapes = f"{block.data.shape}, {block.groupdq.shape} and {block.pixeldq.shape}"
+        msg = f"data, groupdq and pixeldq have shapes {shapes}; expected (F, ny, nx) twice and (ny, nx)"
+        raise ShapeError(msg)
+    if state is not None and block.columns.stop > len(state.correction) * CHANNEL_WIDTH:
+        msg = (
+            f"columns up to {block.columns.stop} need more read-out channels than the {len(state.correction)} prepared"
+        )
+        raise ShapeError(msg)
     reads, starts, means = _read_times(exposure, nresultants)
     reference = references["linearity"]
     dq = _plane(reference["dq"], np.uint32)
@@ -189,8 +200,8 @@ def apply(
         reads,
         starts,
         means,
-        None if state is None or state.direct else state.abscissa,
-        None if state is None else state.correction,
+        np.empty(0) if state is None or state.direct else state.abscissa,
+        np.empty((0, 0)) if state is None else state.correction,
     )
 
 

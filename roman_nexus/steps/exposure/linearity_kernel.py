@@ -153,7 +153,11 @@ def _store(data, groupdq, i, y, x0, width, total, n_reads):  # type: ignore[no-u
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def correct(data, groupdq, pixeldq, column, linear_planes, inverse_planes, dq, reads, starts, means, abscissa, tables):  # type: ignore[no-untyped-def]
-    """Linearise a block, tile by tile; `abscissa` is None for a direct table, `tables` None without one."""
+    """Linearise a block, tile by tile.
+
+    `column` is the full-frame column where the block begins. `tables` has a row for each channel, or none; an empty
+    `abscissa` means that counts are their own places in the table.
+    """
     nresultants, ny, nx = data.shape
     n_linear, n_inverse = len(linear_planes), len(inverse_planes)
     linear, inverse = np.zeros((n_linear, CHANNEL_WIDTH)), np.zeros((n_inverse, CHANNEL_WIDTH))
@@ -164,9 +168,8 @@ def correct(data, groupdq, pixeldq, column, linear_planes, inverse_planes, dq, r
     last = np.zeros(CHANNEL_WIDTH, dtype=np.int32)
     no_linear, no_inverse = np.zeros((2, CHANNEL_WIDTH), dtype=np.bool_)
     for y in range(ny):
-        x0 = 0
-        while x0 < nx:
-            channel = (column + x0) // CHANNEL_WIDTH
+        for channel in range(column // CHANNEL_WIDTH, (column + nx - 1) // CHANNEL_WIDTH + 1):
+            x0 = max(channel * CHANNEL_WIDTH - column, 0)
             width = min((channel + 1) * CHANNEL_WIDTH - column, nx) - x0
             _load_coefficients(linear_planes, dq, y, x0, width, linear, no_linear)
             _load_coefficients(inverse_planes, dq, y, x0, width, inverse, no_inverse)
@@ -187,11 +190,9 @@ def correct(data, groupdq, pixeldq, column, linear_planes, inverse_planes, dq, r
                     row = counts[r]
                     for x in range(CHANNEL_WIDTH):
                         row[x] += offset[x]
-                    if tables is not None:
-                        if abscissa is None:
-                            _add_from_table(row, tables[channel])
-                        else:
-                            _add_by_search(row, abscissa, tables[channel])
+                    if len(tables) and len(abscissa):
+                        _add_by_search(row, abscissa, tables[channel])
+                    elif len(tables):
+                        _add_from_table(row, tables[channel])
                     _linearise(row, n_linear, linear, total)
                 _store(data, groupdq, i, y, x0, width, total, n_reads)
-            x0 += width

@@ -118,7 +118,9 @@ def apply(
     readnoise = _image(references, "readnoise", block)
     ramp = _contiguous(block, exposure)
     if options.algorithm == "ols_cas22":
-        return _fit_casertano(ramp, gain, readnoise, options, exposure)
+        from roman_nexus.steps.exposure.ramp_fit.casertano import fit_ols
+
+        return fit_ols(ramp, gain, readnoise, options, exposure)
     from roman_nexus.steps.exposure.ramp_fit.likelihood import fit_likelihood
 
     expanded = None if state is None else np.ascontiguousarray(state[:, block.rows, block.columns])
@@ -175,7 +177,7 @@ def _image(references: References, name: str, block: RampBlock) -> NDArray[np.fl
 
 
 def _contiguous(block: RampBlock, exposure: ExposureInfo) -> RampBlock:
-    """The block with arrays as the kernels want them; no copy if they are so."""
+    """Return the block with arrays as the kernels want them; no copy if they are so."""
     expected = (exposure.nresultants, *block.pixeldq.shape)
     for name, array in (("data", block.data), ("groupdq", block.groupdq)):
         if array.shape != expected:
@@ -188,18 +190,6 @@ def _contiguous(block: RampBlock, exposure: ExposureInfo) -> RampBlock:
         block.rows,
         block.columns,
     )
-
-
-def _fit_casertano(
-    block: RampBlock,
-    gain: NDArray[np.float32],
-    readnoise: NDArray[np.float32],
-    options: RampFitOptions,
-    exposure: ExposureInfo,
-) -> FitBlock:
-    from roman_nexus.steps.exposure.ramp_fit.casertano import fit_ols
-
-    return fit_ols(block, gain, readnoise, options, exposure)
 
 
 STEP = Step(

@@ -12,8 +12,8 @@ coefficients are tabulated once per read pattern, and a pixel costs some multipl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -25,19 +25,21 @@ from roman_nexus.steps.exposure.ramp_fit.options import RampFitOptions
 from roman_nexus.steps.exposure.ramp_fit.uniform import uniform_minus_rate
 from roman_nexus.steps.step import ExposureInfo, FitBlock, RampBlock
 
-__all__ = ["RunTable", "fit_casertano", "fit_ols", "make_table"]
+__all__ = ["RunTable", "fit_ols", "make_table"]
 
 # Casertano (2022), table 2: signal-to-noise ratio below which the exponent of the weights applies
 RATIO_LIMITS = np.array([5, 10, 20, 50, 100], dtype=np.float32)
 EXPONENTS = np.array([0, 0.4, 1, 3, 6, 10], dtype=np.float32)
 
+TIME, READ, PHOTON = range(3)  # last axis of `RunTable.lags`
 F0, F1, F4 = np.float32(0), np.float32(1), np.float32(1e4)
 NAN32 = np.float32(np.nan)
 UNUSABLE = np.uint8(DO_NOT_USE | SATURATED)
 INTERCEPT, CONSTANT = 5.5, 1 / 3  # threshold for jumps, sigma
 
 
-class RunTable(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class RunTable:
     """Constants of a read pattern.
 
     Attributes
@@ -50,7 +52,7 @@ class RunTable(NamedTuple):
         For every run, for every exponent, one coefficient per resultant: slope = sum k_i R_i.
     photon_variance : (F, F, 6) float32 ndarray, 1/s
         Variance of the slope per electron/s.
-    lag_time, lag_read, lag_photon : (2, F) float32 ndarray
+    lags : (2, F, 3) float32 ndarray
         For resultants i and i + 1, i and i + 2: time between them (s), 1/n + 1/n, and the photon noise term (s).
     """
 
@@ -59,9 +61,7 @@ class RunTable(NamedTuple):
     start: NDArray[np.int64]
     coefficients: NDArray[np.float64]
     photon_variance: NDArray[np.float32]
-    lag_time: NDArray[np.float32]
-    lag_read: NDArray[np.float32]
-    lag_photon: NDArray[np.float32]
+    lags: NDArray[np.float32]
 
 
 @lru_cache(maxsize=4)
@@ -93,20 +93,21 @@ def make_table(read_pattern: ReadPattern, frame_time: float) -> RunTable:
     coefficients = np.zeros(int(lengths.sum()))
     photon_variance = np.zeros((f, f, EXPONENTS.size), dtype=np.float32)
     _fill_runs(reads, times, noise_times, start, coefficients, photon_variance)
-    return RunTable(reads, times, start, coefficients, photon_variance, *_lags(reads, times, noise_times))
+    return RunTable(reads, times, start, coefficients, photon_variance, _lags(reads, times, noise_times))
 
 
 def _lags(
     reads: NDArray[np.int64], times: NDArray[np.float32], noise_times: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    time, read, photon = (np.full((2, reads.size), np.nan, dtype=np.float32) for _ in range(3))
+) -> NDArray[np.float32]:
+    lags = np.full((2, reads.size, 3), np.nan, dtype=np.float32)
     inverse = F1 / reads.astype(np.float32)
     for lag in (1, 2):
-        time[lag - 1, :-lag] = times[lag:] - times[:-lag]
-        read[lag - 1, :-lag] = inverse[lag:] + inverse[:-lag]
-        twice = np.float32(2) * np.minimum(times[lag:], times[:-lag])
-        photon[lag - 1, :-lag] = noise_times[lag:] + noise_times[:-lag] - twice
-    return time, read, photon
+        row = lags[lag - 1, :-lag]
+        row[:, TIME] = times[lag:] - times[:-lag]
+        row[:, READ] = inverse[lag:] + inverse[:-lag]
+        earlier = np.float32(2) * np.minimum(times[lag:], times[:-lag])
+        row[:, PHOTON] = noise_times[lag:] + noise_times[:-lag] - earlier
+    return lags
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -140,7 +141,7 @@ def _fill_runs(reads, times, noise_times, start, coefficients, photon_variance):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _fit_run(electrons, first, last, noise2, table):  # type: ignore[no-untyped-def]
+def _fit_run(electrons, first, last, noise2, reads, start, coefficients, photon_variance):  # type: ignore[no-untyped-def]
     """Slope, read variance and photon variance (per electron/s) of one run."""
     if first == last:
         return NAN32, NAN32, NAN32
@@ -150,35 +151,35 @@ def _fit_run(electrons, first, last, noise2, table):  # type: ignore[no-untyped-
     c = 0
     while c < RATIO_LIMITS.size and not ratio < RATIO_LIMITS[c]:
         c += 1
-    place = table.start[first, last] + c * (last - first + 1) - first
+    place = start[first, last] + c * (last - first + 1) - first
     slope, variance = F0, F0
     for i in range(first, last + 1):
-        k = table.coefficients[place + i]
+        k = coefficients[place + i]
         slope = np.float32(slope + k * electrons[i])
-        variance = np.float32(variance + k * k * noise2 / table.reads[i])
-    return slope, variance, table.photon_variance[first, last, c]
+        variance = np.float32(variance + k * k * noise2 / reads[i])
+    return slope, variance, photon_variance[first, last, c]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _statistic(electrons, i, lag, slope, noise2, correction, table):  # type: ignore[no-untyped-def]
+def _statistic(electrons, i, lag, slope, noise2, correction, lags):  # type: ignore[no-untyped-def]
     """By how many sigma the local slope from i to i + lag exceeds the slope of the run."""
-    time = table.lag_time[lag - 1, i]
+    time = lags[lag - 1, i, TIME]
     excess = (electrons[i + lag] - electrons[i]) / time - slope
-    variance = (noise2 * table.lag_read[lag - 1, i] + slope * table.lag_photon[lag - 1, i]) / (time * time)
+    variance = (noise2 * lags[lag - 1, i, READ] + slope * lags[lag - 1, i, PHOTON]) / (time * time)
     return excess / np.sqrt(variance + correction)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _worst(electrons, first, last, slope, noise2, table):  # type: ignore[no-untyped-def]
-    """The largest jump statistic of a run, and the resultant where it occurs."""
+def _worst(electrons, first, last, slope, noise2, times, lags):  # type: ignore[no-untyped-def]
+    """Find the largest jump statistic of a run, and the resultant where it occurs."""
     if first == last:
         return first, NAN32
-    correction = -slope / (table.times[last] - table.times[first])
+    correction = -slope / (times[last] - times[first])
     place = last - 1
-    largest = _statistic(electrons, place, 1, slope, noise2, correction, table)
+    largest = _statistic(electrons, place, 1, slope, noise2, correction, lags)
     for i in range(first, last - 1):
-        single = _statistic(electrons, i, 1, slope, noise2, correction, table)
-        double = _statistic(electrons, i, 2, slope, noise2, correction, table)
+        single = _statistic(electrons, i, 1, slope, noise2, correction, lags)
+        double = _statistic(electrons, i, 2, slope, noise2, correction, lags)
         value = double if single != single or double > single else single
         if value > largest:
             largest, place = value, i
@@ -200,7 +201,9 @@ def _find_runs(flags, stack):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _fit_pixel(electrons, flags, stack, noise, table, find_jumps, intercept, constant):  # type: ignore[no-untyped-def]
+def _fit_pixel(  # type: ignore[no-untyped-def]
+    electrons, flags, stack, noise, reads, times, start, coefficients, photon_variance, lags, find_jumps, thresholds
+):
     """Slope, read and Poisson variance of one pixel, in electrons; flags jumps in `flags`."""
     noise2 = noise * noise
     total, slope, var_read, var_photon = F0, F0, F0, F0
@@ -208,12 +211,14 @@ def _fit_pixel(electrons, flags, stack, noise, table, find_jumps, intercept, con
     while depth > 0:
         depth -= 1
         first, last = stack[depth, 0], stack[depth, 1]
-        run_slope, run_read, run_photon = _fit_run(electrons, first, last, noise2, table)
+        run_slope, run_read, run_photon = _fit_run(
+            electrons, first, last, noise2, reads, start, coefficients, photon_variance
+        )
         if find_jumps:
-            jump, value = _worst(electrons, first, last, run_slope, noise2, table)
+            jump, value = _worst(electrons, first, last, run_slope, noise2, times, lags)
             bounded = run_slope if run_slope > F1 else F1
             bounded = bounded if bounded < F4 else F4
-            if value > intercept - constant * np.log10(bounded):
+            if value > thresholds[0] - thresholds[1] * np.log10(bounded):
                 flags[jump] = JUMP_DET
                 flags[jump + 1] = JUMP_DET
                 if jump > first:
@@ -236,7 +241,7 @@ def _fit_pixel(electrons, flags, stack, noise, table, find_jumps, intercept, con
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _image_flags(flags, slope, err, gain):  # type: ignore[no-untyped-def]
-    """Flags of the rate image, from those of the resultants."""
+    """Derive the flags of the rate image from those of the resultants."""
     jump, saturated, unusable = np.uint8(0), SATURATED, True
     for flag in flags:
         jump |= flag & JUMP_DET
@@ -251,26 +256,22 @@ def _image_flags(flags, slope, err, gain):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def fit_casertano(data, groupdq, pixeldq, gain, readnoise, table, jumps, intercept, constant, rate, err, var_p, var_r, dq):  # type: ignore[no-untyped-def]
-    """Fit every pixel of a block.
-
-    Parameters
-    ----------
-    data : (F, ny, nx) float32 ndarray, DN
-    groupdq : (F, ny, nx) uint8 ndarray
-        Any bit excludes a resultant. Not changed.
-    pixeldq : (ny, nx) uint32 ndarray
-    gain, readnoise : (ny, nx) float32 ndarray, e-/DN and DN
-    table : RunTable
-    jumps : bool
-        Whether to search for jumps.
-    intercept, constant : float32
-        A jump exceeds intercept - constant log10(slope) sigma, the slope in electron/s within 1 to 1e4.
-    rate, err, var_p, var_r : (ny, nx) float32 ndarray
-        Results in DN/s and DN2/s2; zero where nothing could be fitted.
-    dq : (ny, nx) uint32 ndarray
-        Result.
-    """
+def _fit_pixels(  # type: ignore[no-untyped-def]
+    data,
+    groupdq,
+    gain,
+    readnoise,
+    reads,
+    times,
+    start,
+    coefficients,
+    photon_variance,
+    lags,
+    find_jumps,
+    thresholds,
+    out,
+    dq,
+):
     f = data.shape[0]
     electrons, flags, stack = np.empty(f, np.float32), np.empty(f, np.uint8), np.empty((f + 1, 2), np.int64)
     for y in range(data.shape[1]):
@@ -280,13 +281,26 @@ def fit_casertano(data, groupdq, pixeldq, gain, readnoise, table, jumps, interce
                 electrons[i] = data[i, y, x] * g
                 flags[i] = groupdq[i, y, x]
             slope, read, photon = _fit_pixel(
-                electrons, flags, stack, readnoise[y, x] * g, table, jumps, intercept, constant
+                electrons,
+                flags,
+                stack,
+                readnoise[y, x] * g,
+                reads,
+                times,
+                start,
+                coefficients,
+                photon_variance,
+                lags,
+                find_jumps,
+                thresholds,
             )
-            rate[y, x] = slope / g
-            var_r[y, x] = read / (g * g)
-            var_p[y, x] = photon / (g * g)
-            err[y, x] = np.sqrt(var_p[y, x] + var_r[y, x])
-            dq[y, x] = pixeldq[y, x] | _image_flags(flags, rate[y, x], err[y, x], g)
+            rate, var_p, var_r = slope / g, photon / (g * g), read / (g * g)
+            err = np.sqrt(var_p + var_r)
+            out[0, y, x] = rate
+            out[1, y, x] = err
+            out[2, y, x] = var_p
+            out[3, y, x] = var_r
+            dq[y, x] |= _image_flags(flags, rate, err, g)
 
 
 def fit_ols(
@@ -296,12 +310,12 @@ def fit_ols(
     options: RampFitOptions,
     exposure: ExposureInfo,
 ) -> FitBlock:
-    """Fit every pixel of a block with the options of the step.
+    """Fit every pixel of a block.
 
     Parameters
     ----------
     block : RampBlock
-        Arrays C-contiguous; not changed.
+        Arrays C-contiguous; not changed. Any bit of ``groupdq`` excludes a resultant.
     gain, readnoise : (ny, nx) float32 ndarray, e-/DN and DN
     options : RampFitOptions
     exposure : ExposureInfo
@@ -309,29 +323,31 @@ def fit_ols(
     Returns
     -------
     FitBlock
-        ``chisq`` is 0 and ``jumps`` None, as in romancal 1.1.
+        Zero where nothing could be fitted. ``chisq`` is 0 and ``jumps`` None, as in romancal 1.1.
     """
     pattern = tuple(tuple(reads) for reads in exposure.read_pattern)
+    table = make_table(pattern, float(exposure.frame_time))
     intercept = INTERCEPT if options.threshold_intercept is None else options.threshold_intercept
     constant = CONSTANT if options.threshold_constant is None else options.threshold_constant
-    rate, err, var_poisson, var_rnoise = (np.empty(gain.shape, dtype=np.float32) for _ in range(4))
-    dq = np.empty_like(block.pixeldq)
-    fit_casertano(
+    out = np.empty((4, *gain.shape), dtype=np.float32)
+    dq = block.pixeldq.copy()
+    _fit_pixels(
         block.data,
         block.groupdq,
-        block.pixeldq,
         gain,
         readnoise,
-        make_table(pattern, float(exposure.frame_time)),
+        table.reads,
+        table.times,
+        table.start,
+        table.coefficients,
+        table.photon_variance,
+        table.lags,
         options.use_ramp_jump_detection,
-        np.float32(intercept),
-        np.float32(constant),
-        rate,
-        err,
-        var_poisson,
-        var_rnoise,
+        np.array([intercept, constant], dtype=np.float32),
+        out,
         dq,
     )
     weights = ramp_times(pattern, float(exposure.frame_time)).uniform_weights
+    rate, err, var_poisson, var_rnoise = out
     dumo = uniform_minus_rate(block.data, weights, rate)
     return FitBlock(rate, err, var_poisson, var_rnoise, np.zeros_like(rate), dumo, dq)

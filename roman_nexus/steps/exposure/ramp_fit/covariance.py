@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class RampTimes:
     photon_coupling, read_coupling : (M - 1,) ndarray
         bP (1/s) and bR (1/s2).
     uniform_weights : (F,) ndarray, 1/s
-        Weights of the resultants in the slope with equal weight for every read.
+        Weights of the resultants in the slope in which every read counts the same.
     terms : (6, F) ndarray
         The same as one array, which is what compiled code is quick to pass on. Rows: ``1 / interval``, aP, aR, bP and
         bR (element j couples the differences j - 1 and j), uniform weights. Unused elements are 0.
@@ -132,7 +133,7 @@ def _noise_time(times: Vector) -> float:
 
 
 def _uniform_weights(n: NDArray[np.int64], t: Vector) -> Vector:
-    """Weights of ordinary least squares on the reads."""
+    """Weights of a least-squares slope in which a resultant counts as often as it has reads."""
     total, first, second = np.sum(n), np.sum(n * t), np.sum(n * t**2)
     weights: Vector = (total * n * t - first * n) / (total * second - first**2)
     return weights
@@ -147,8 +148,8 @@ def _check(read_pattern: ReadPattern, frame_time: float) -> None:
         raise InputError(msg)
     previous = -math.inf
     for index, reads in enumerate(read_pattern):
-        if not reads or any(late <= early for early, late in zip(reads, reads[1:], strict=False)):
-            msg = f"resultant {index} of the read pattern is {list(reads)}; expected at least one read, in ascending order"
+        if not reads or any(late <= early for early, late in pairwise(reads)):
+            msg = f"resultant {index} of the read pattern is {list(reads)}; expected one or more reads, ascending"
             raise InputError(msg)
         mean = sum(reads) / len(reads)
         if mean <= previous:

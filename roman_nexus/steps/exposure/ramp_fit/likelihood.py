@@ -89,67 +89,80 @@ def fit_likelihood(
     -------
     FitBlock
     """
-    detection = make_detection(options, times)
-    images = [np.empty(gain.shape, dtype=np.float32) for _ in range(6)]
-    outcome = np.empty(gain.shape, dtype=np.uint8)
-    network = median_network(times.interval.size)
-    limit = np.inf if detection is None else detection.one_threshold * BELOW
-    fit_block(block.data, block.groupdq, gain, readnoise, times.terms, network, limit, *images, outcome)
-    if options.first_guess == "usable":
-        outcome[(block.groupdq != 0).any(axis=0) & (outcome != UNFITTABLE)] = EXACT
-    if expanded is not None:
-        outcome[((expanded[1:] & JUMP_DET) != 0).any(axis=0) & (outcome != UNFITTABLE)] = EXACT
-    fit = FitBlock(*images, dq=np.empty_like(block.pixeldq))
+    inputs = _Inputs(block, gain, readnoise, times, options, make_detection(options, times), expanded)
+    fit, outcome = _fit_fast(inputs)
     pixels = np.flatnonzero(outcome == EXACT)
     dropped = np.zeros((times.interval.size, pixels.size), dtype=np.bool_)
     for start in range(0, pixels.size, CHUNK):
         part = slice(start, start + CHUNK)
-        dropped[:, part] = _refit(block, gain, readnoise, times, options, detection, expanded, pixels[part], fit)
-    _set_flags(block, fit, dropped, pixels, options, expanded)
+        dropped[:, part] = _refit(inputs, pixels[part], fit)
+    _set_flags(inputs, fit, dropped, pixels)
     if options.flag_unfitted:
         fit.dq[~np.isfinite(fit.rate)] |= DO_NOT_USE
         fit.dq[~(np.isfinite(gain) & (gain > 0))] |= NO_GAIN_VALUE
     return fit
 
 
-def _refit(
-    block: RampBlock,
-    gain: Image,
-    readnoise: Image,
-    times: RampTimes,
-    options: RampFitOptions,
-    detection: Detection | None,
-    expanded: NDArray[np.uint8] | None,
-    pixels: NDArray[np.int64],
-    fit: FitBlock,
-) -> NDArray[np.bool_]:
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """Arguments of `fit_likelihood`, and how it searches jumps."""
+
+    block: RampBlock
+    gain: Image
+    readnoise: Image
+    times: RampTimes
+    options: RampFitOptions
+    detection: Detection | None
+    expanded: NDArray[np.uint8] | None
+
+
+def _fit_fast(inputs: _Inputs) -> tuple[FitBlock, NDArray[np.uint8]]:
+    """Fit what can be fitted fast; the outcome is EXACT where that cannot be trusted."""
+    block, shape = inputs.block, inputs.gain.shape
+    images, outcome = np.empty((6, *shape), dtype=np.float32), np.empty(shape, dtype=np.uint8)
+    network = median_network(inputs.times.interval.size)
+    one = two = np.inf
+    if inputs.detection is not None:
+        one, two = inputs.detection.one_threshold * BELOW, inputs.detection.two_threshold * BELOW
+    gain, readnoise, terms = inputs.gain, inputs.readnoise, inputs.times.terms
+    fit_block(block.data, block.groupdq, gain, readnoise, terms, network, one, two, images, outcome)
+    unlike = np.zeros(shape, dtype=np.bool_)  # the fast path knows neither this guess nor grown flags
+    if inputs.options.first_guess == "usable":
+        unlike |= (block.groupdq != 0).any(axis=0)
+    if inputs.expanded is not None:
+        unlike |= ((inputs.expanded[1:] & JUMP_DET) != 0).any(axis=0)
+    outcome[unlike & (outcome != UNFITTABLE)] = EXACT
+    rate, err, var_poisson, var_rnoise, chisq, dumo = images
+    return FitBlock(rate, err, var_poisson, var_rnoise, chisq, dumo, np.empty_like(block.pixeldq)), outcome
+
+
+def _refit(inputs: _Inputs, pixels: NDArray[np.int64], fit: FitBlock) -> NDArray[np.bool_]:
     """Put the exact results of some pixels (flat indices) into `fit`; return the differences dropped."""
-    nresultants = len(block.data)
-    data = block.data.reshape(nresultants, -1)[:, pixels]
-    flagged = block.groupdq.reshape(nresultants, -1)[:, pixels] != 0
-    with np.errstate(all="ignore"):
-        differences = (data[1:] - data[:-1]) / times.interval[:, None]
-        # the mission stores sqrt(2) sigma and divides again, which can move the last bit
-        noise = readnoise.ravel()[pixels] * SQRT2 / SQRT2
+    m = inputs.times.interval.size
+    # np.take, not indexing, which would put pixels first in memory
+    data = inputs.block.data.reshape(m + 1, -1).take(pixels, axis=1)
+    flagged = inputs.block.groupdq.reshape(m + 1, -1).take(pixels, axis=1) != 0
     usable = ~(flagged[1:] | flagged[:-1])
     veto = None
-    if expanded is not None:
-        veto = (expanded[1:].reshape(nresultants - 1, -1)[:, pixels] & JUMP_DET) != 0
-    exact = fit_lanes(
-        differences,
-        usable.astype(np.float64),
-        gain.ravel()[pixels].astype(np.float64),
-        noise,
-        _first_guess(differences, usable if options.first_guess == "usable" else None),
-        times,
-        detection,
-        veto,
-    )
-    names = ("rate", "err", "var_poisson", "var_rnoise", "chisq")
+    if inputs.expanded is not None:
+        veto = (inputs.expanded[1:].reshape(m, -1).take(pixels, axis=1) & JUMP_DET) != 0
     with np.errstate(all="ignore"):
-        for name in names:
+        differences = (data[1:] - data[:-1]) / inputs.times.interval[:, None]
+        exact = fit_lanes(
+            differences,
+            usable.astype(np.float64),
+            inputs.gain.ravel()[pixels].astype(np.float64),
+            # the mission multiplies and divides by sqrt(2), which can move the last bit
+            inputs.readnoise.ravel()[pixels] * SQRT2 / SQRT2,
+            _first_guess(differences, usable if inputs.options.first_guess == "usable" else None),
+            inputs.times,
+            inputs.detection,
+            veto,
+        )
+        for name in ("rate", "err", "var_poisson", "var_rnoise", "chisq"):
             getattr(fit, name).reshape(-1)[pixels] = getattr(exact, name)
-        fit.dumo.reshape(-1)[pixels] = uniform_minus_rate(data, times.uniform_weights, exact.rate.astype(np.float32))
+        weights = inputs.times.uniform_weights
+        fit.dumo.reshape(-1)[pixels] = uniform_minus_rate(data, weights, exact.rate.astype(np.float32))
     return exact.dropped
 
 
@@ -169,32 +182,27 @@ def _first_guess(differences: NDArray[np.float64], usable: NDArray[np.bool_] | N
         return np.asarray(guess * (guess > 0))
 
 
-def _set_flags(
-    block: RampBlock,
-    fit: FitBlock,
-    dropped: NDArray[np.bool_],
-    pixels: NDArray[np.int64],
-    options: RampFitOptions,
-    expanded: NDArray[np.uint8] | None,
-) -> None:
-    """Derive `dq` and `jumps` of the fit; the jump in difference j is flagged in resultant j + 1."""
+def _set_flags(inputs: _Inputs, fit: FitBlock, dropped: NDArray[np.bool_], pixels: NDArray[np.int64]) -> None:
+    """Derive `dq` and `jumps` of the fit; a jump in difference j is flagged in resultant j + 1."""
+    block, expanded = inputs.block, inputs.expanded
     difference, lane = np.nonzero(dropped)
     y, x = np.divmod(pixels[lane], block.pixeldq.shape[1])
-    groupdq = block.groupdq if expanded is None else expanded
-    collapse_flags(groupdq, block.pixeldq, fit.dq)
-    if expanded is not None:  # growing a core may have wiped DO_NOT_USE, which still counts
+    if expanded is None:
+        collapse_flags(block.groupdq, block.pixeldq, fit.dq)
+        known = bool((fit.dq & JUMP_DET).any())
+        fit.dq[y, x] |= JUMP_DET
+    else:
+        collapse_flags(expanded, block.pixeldq, fit.dq)
+        # growing a core may have wiped DO_NOT_USE, which still counts
         kept = np.empty_like(fit.dq)
         collapse_flags(block.groupdq | expanded, block.pixeldq, kept)
         fit.dq |= kept & DO_NOT_USE
-    known = bool((fit.dq & JUMP_DET).any())
-    if expanded is None:
-        fit.dq[y, x] |= JUMP_DET
-    if not options.record_jumps:
+    if not inputs.options.record_jumps:
         return
-    if not known:
+    if expanded is None and not known:
         fit.jumps = sort_jumps(difference + 1, y, x, block.rows, block.columns)
         return
-    flagged = block.groupdq | groupdq
+    flagged = block.groupdq.copy() if expanded is None else block.groupdq | expanded
     if expanded is None:
         flagged[difference + 1, y, x] |= JUMP_DET
     fit.jumps = jumps_in(flagged, block.rows, block.columns)

@@ -10,9 +10,10 @@ of all differences, the second, final fit takes the rate of the first.
 
 Those papers evaluate A, B, C by two-sided recursions for determinants; here V = L D L' is factored once from the
 left, which gives the same numbers to some 1e-13 with a fifth of the operations. Where that is not good enough the
-pixel is left to `likelihood_exact`: too few differences for a well-posed problem, odd gain or read noise, or a first
-chi^2 above the smallest threshold for a jump. Below that threshold nothing can be dropped, since dropping
-differences gains at most the whole chi^2.
+pixel is left to `likelihood_exact`: too few differences for a well-posed problem, odd gain or read noise, or perhaps
+a jump. There is none if the first chi^2 is below the threshold, since dropping differences gains at most the whole
+chi^2. Otherwise the gains themselves are worked out: with u = W (d - rate) and P = W - W 1 1' W / C, dropping the set
+S of differences gains u_S' P_SS^-1 u_S.
 
 The kernels work on tiles of `LANES` columns that stay in the first-level cache, with the loop over columns
 innermost, so that it compiles to vector instructions. Vectors of a tile live in one flat array at fixed offsets:
@@ -33,21 +34,20 @@ from roman_nexus.steps.exposure.ramp_fit.covariance import (
     WEIGHT,
 )
 from roman_nexus.steps.exposure.ramp_fit.median import take_median
+from roman_nexus.steps.exposure.ramp_fit.uniform import CUT, LAST
 
 __all__ = ["EXACT", "FITTED", "UNFITTABLE", "fit_block"]
 
 FITTED, UNFITTABLE, EXACT = 0, 1, 2  #: outcome per pixel: done, all NaN, left to the exact path
-WELL_POSED = 3  # usable differences from which dropping a pair leaves something
+WELL_POSED = 3  # usable differences of which a pair can be dropped
+OVERDETERMINED = 4  # usable differences from which it also matters which pair is dropped
 LANES = 64
 
 # offsets of the vectors of a tile
-PHOTON, READ, PIVOT, Y, Z, A, B, C, USED, CHECK, UNIFORM, SP, SR, X, GUESS = (i * LANES for i in range(15))
-VECTORS = 15
+PHOTON, READ, PIVOT, Y, Z, A, B, C, USED, CHECK, UNIFORM, SP, SR, X, GUESS, H, U, P, SUSPECT = (i * LANES for i in range(19))
+VECTORS = 19
 # offsets within the row of one difference
-ROW_FACTOR, ROW_Y, ROW = 0, LANES, 2 * LANES
-
-CUT = np.int64((1 << 29) - 1)
-LAST = np.int64(1 << 29)
+ROW_FACTOR, ROW_Y, ROW_PIVOT, ROW_Z, ROW = (i * LANES for i in range(5))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -75,7 +75,7 @@ def _load(data, groupdq, y, x0, n, terms, v, difference, masked, use):  # type: 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _eliminate(v, masked, use, n, terms, rows):  # type: ignore[no-untyped-def]
-    """A, B and C by forward elimination; keeps in `rows` what the back substitution needs."""
+    """Sum up A, B and C by forward elimination; keep in `rows` what the back substitution needs."""
     for x in range(n):
         v[PIVOT + x] = 0.0
         v[Y + x] = 0.0
@@ -103,11 +103,13 @@ def _eliminate(v, masked, use, n, terms, rows):  # type: ignore[no-untyped-def]
             v[Z + x] = z
             kept[ROW_FACTOR + x] = factor
             kept[ROW_Y + x] = y * pivot
+            kept[ROW_PIVOT + x] = pivot
+            kept[ROW_Z + x] = z * pivot
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _noise_parts(v, rows, n, terms):  # type: ignore[no-untyped-def]
-    """x = W 1 by back substitution, and the photon and read parts of x' V x."""
+    """Find x = W 1 by back substitution, and the photon and read parts of x' V x."""
     last = terms.shape[1] - 2
     ap, ar = terms[PHOTON_DIAGONAL, last], terms[READ_DIAGONAL, last]
     for x in range(n):
@@ -128,13 +130,96 @@ def _noise_parts(v, rows, n, terms):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _store(v, offset, image, y, x0, n):  # type: ignore[no-untyped-def]
+def _start(gain, readnoise, y, x0, n, v):  # type: ignore[no-untyped-def]
+    """Set the covariance for the first fit from the median of the differences."""
     for x in range(n):
-        image[y, x0 + x] = v[offset + x]
+        guess, noise = v[GUESS + x], np.float64(readnoise[y, x0 + x])
+        v[PHOTON + x] = (guess if guess > 0.0 else 0.0) / gain[y, x0 + x]
+        v[READ + x] = noise * noise
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def fit_block(data, groupdq, gain, readnoise, terms, network, limit, rate, err, var_p, var_r, chisq, dumo, outcome):  # type: ignore[no-untyped-def]
+def _classify(gain, readnoise, y, x0, n, one, v, outcome):  # type: ignore[no-untyped-def]
+    """Decide who may be fitted here, and set the covariance for the final fit from the first rate."""
+    for x in range(n):
+        g, s, used = gain[y, x0 + x], readnoise[y, x0 + x], v[USED + x]
+        first = v[B + x] / v[C + x]
+        chi2 = v[A + x] - v[B + x] * first
+        usual = (g > 0) & (g < np.inf) & (s > 0) & (s < np.inf)
+        empty = (used == 0.0) | (v[CHECK + x] * 0.0 != 0.0) | (g != g) | (s != s)
+        safe = usual & (used >= WELL_POSED) & (chi2 < one)
+        outcome[y, x0 + x] = UNFITTABLE if empty else (FITTED if safe else EXACT)
+        v[PHOTON + x] = (first if first > 0.0 else 0.0) / g
+        v[CHECK + x] = np.nan if empty else 0.0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _screen(v, rows, n, m, one, two):  # type: ignore[no-untyped-def]
+    """Mark lanes where dropping a difference might gain `one`, or a pair of neighbours `two`."""
+    for x in range(n):
+        v[SUSPECT + x] = 0.0
+        v[X + x] = 0.0  # C', B', diagonal of W, u and diagonal of P of the difference after this one
+        v[H + x] = 0.0
+        v[SP + x] = 0.0
+        v[U + x] = 0.0
+        v[P + x] = 1.0
+    for j in range(m - 1, -1, -1):
+        after = min(j + 1, m - 1)
+        kept, following = rows[j * ROW : (j + 1) * ROW], rows[after * ROW : (after + 1) * ROW]
+        for x in range(n):
+            factor, weight = following[ROW_FACTOR + x], v[SP + x]
+            c = kept[ROW_Y + x] - factor * v[X + x]
+            h = kept[ROW_Z + x] - factor * v[H + x]
+            inverse = 1.0 / v[C + x]
+            u = h - v[B + x] * inverse * c
+            diagonal = kept[ROW_PIVOT + x] + factor * factor * weight
+            p = diagonal - c * c * inverse
+            q = -factor * weight - c * v[X + x] * inverse
+            gain = u * u * v[P + x] - 2.0 * u * v[U + x] * q + v[U + x] * v[U + x] * p
+            fine = (u * u < one * p) & (gain < two * (p * v[P + x] - q * q))
+            v[SUSPECT + x] += 0.0 if fine else 1.0
+            v[X + x] = c
+            v[H + x] = h
+            v[SP + x] = diagonal
+            v[U + x] = u
+            v[P + x] = p
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _absolve(gain, readnoise, y, x0, n, v, outcome):  # type: ignore[no-untyped-def]
+    """Keep the lanes here that `_screen` did not mark."""
+    for x in range(n):
+        g, s = gain[y, x0 + x], readnoise[y, x0 + x]
+        usual = (g > 0) & (g < np.inf) & (s > 0) & (s < np.inf)
+        if usual & (v[USED + x] >= OVERDETERMINED) & (v[SUSPECT + x] == 0.0) & (outcome[y, x0 + x] == EXACT):
+            outcome[y, x0 + x] = FITTED
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _finish(v, bits, n):  # type: ignore[no-untyped-def]
+    """Turn the sums into results, in place; dumo is rounded to odd (see `uniform`)."""
+    for x in range(n):
+        inverse = 1.0 / v[C + x] + v[CHECK + x]
+        best = v[B + x] * inverse
+        v[A + x] -= v[B + x] * best
+        v[B + x] = best
+        v[SP + x] *= v[PHOTON + x] * inverse * inverse
+        v[SR + x] *= v[READ + x] * inverse * inverse
+        v[C + x] = np.sqrt(inverse)
+        v[UNIFORM + x] -= np.float32(best)
+    for x in range(n):
+        slope = bits[UNIFORM + x]
+        bits[UNIFORM + x] = (slope & ~CUT) | (LAST if slope & CUT != 0 else 0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _store(v, offset, images, k, y, x0, n):  # type: ignore[no-untyped-def]
+    for x in range(n):
+        images[k, y, x0 + x] = v[offset + x]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def fit_block(data, groupdq, gain, readnoise, terms, network, one, two, images, outcome):  # type: ignore[no-untyped-def]
     """Fit every pixel of a block that is safe to fit this way.
 
     Parameters
@@ -147,58 +232,36 @@ def fit_block(data, groupdq, gain, readnoise, terms, network, limit, rate, err, 
         `RampTimes.terms`.
     network : (N, 2) int64 ndarray
         `median_network` of F - 1.
-    limit : float
-        Pixels whose first chi-square is not below are left to the exact path.
-    rate, err, var_p, var_r, chisq, dumo : (ny, nx) float32 ndarray
-        Results, DN/s and DN2/s2; NaN where `outcome` is `UNFITTABLE`, arbitrary where it is `EXACT`. `dumo` is
-        rounded to odd.
+    one, two : float
+        Gain in chi-square that dropping a difference, or a pair, must stay below for the pixel to be fitted here.
+    images : (6, ny, nx) float32 ndarray
+        Results: rate, err (DN/s), Poisson and read variance (DN2/s2), chi-square, dumo (DN/s); NaN where `outcome` is
+        `UNFITTABLE`, arbitrary where it is `EXACT`.
     outcome : (ny, nx) uint8 ndarray
-        `FITTED`, `UNFITTABLE` or `EXACT`.
+        Result: `FITTED`, `UNFITTABLE` or `EXACT`.
     """
     m = data.shape[0] - 1
     v = np.empty(VECTORS * LANES)
-    bits = v.view(np.int64)
+    bits, guess = v.view(np.int64), v[GUESS : GUESS + LANES]
     difference, masked, use = np.empty((m, LANES)), np.empty((m, LANES)), np.empty((m, LANES))
     rows = np.empty(m * ROW)
-    guess = v[GUESS : GUESS + LANES]
     for y in range(data.shape[1]):
         for x0 in range(0, data.shape[2], LANES):
             n = min(LANES, data.shape[2] - x0)
             _load(data, groupdq, y, x0, n, terms, v, difference, masked, use)
             take_median(difference, network, n, guess)
-            for x in range(n):
-                c = guess[x]
-                s = np.float64(readnoise[y, x0 + x])
-                v[PHOTON + x] = (c if c > 0.0 else 0.0) / gain[y, x0 + x]
-                v[READ + x] = s * s
+            _start(gain, readnoise, y, x0, n, v)
             _eliminate(v, masked, use, n, terms, rows)
-            for x in range(n):
-                g, s, used = gain[y, x0 + x], readnoise[y, x0 + x], v[USED + x]
-                first = v[B + x] / v[C + x]
-                chi2 = v[A + x] - v[B + x] * first
-                usual = (g > 0) & (g < np.inf) & (s > 0) & (s < np.inf)
-                empty = (used == 0.0) | (v[CHECK + x] * 0.0 != 0.0) | (g != g) | (s != s)
-                safe = usual & (used >= WELL_POSED) & (chi2 < limit)
-                outcome[y, x0 + x] = UNFITTABLE if empty else (FITTED if safe else EXACT)
-                v[PHOTON + x] = (first if first > 0.0 else 0.0) / g
-                v[CHECK + x] = np.nan if empty else 0.0
+            _classify(gain, readnoise, y, x0, n, one, v, outcome)
+            if (outcome[y, x0 : x0 + n] == EXACT).any():
+                _screen(v, rows, n, m, one, two)
+                _absolve(gain, readnoise, y, x0, n, v, outcome)
             _eliminate(v, masked, use, n, terms, rows)
             _noise_parts(v, rows, n, terms)
-            for x in range(n):
-                inverse = 1.0 / v[C + x] + v[CHECK + x]
-                best = v[B + x] * inverse
-                v[A + x] -= v[B + x] * best
-                v[B + x] = best
-                v[SP + x] *= v[PHOTON + x] * inverse * inverse
-                v[SR + x] *= v[READ + x] * inverse * inverse
-                v[C + x] = np.sqrt(inverse)
-                v[UNIFORM + x] -= np.float32(best)
-            for x in range(n):
-                cut = bits[UNIFORM + x]
-                bits[UNIFORM + x] = (cut & ~CUT) | (LAST if cut & CUT != 0 else 0)
-            _store(v, B, rate, y, x0, n)
-            _store(v, C, err, y, x0, n)
-            _store(v, SP, var_p, y, x0, n)
-            _store(v, SR, var_r, y, x0, n)
-            _store(v, A, chisq, y, x0, n)
-            _store(v, UNIFORM, dumo, y, x0, n)
+            _finish(v, bits, n)
+            _store(v, B, images, 0, y, x0, n)
+            _store(v, C, images, 1, y, x0, n)
+            _store(v, SP, images, 2, y, x0, n)
+            _store(v, SR, images, 3, y, x0, n)
+            _store(v, A, images, 4, y, x0, n)
+            _store(v, UNIFORM, images, 5, y, x0, n)

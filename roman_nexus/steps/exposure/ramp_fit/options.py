@@ -66,5 +66,7 @@ class RampFitOptions(Options):
             value = getattr(self, item.name)
             if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
                 unit = item.metadata["unit"]
-                msg = f"RampFitOptions.{item.name} is {value!r} {unit}".rstrip() + "; expected a finite number, 0 or more"
+                msg = (
+                    f"RampFitOptions.{item.name} is {value!r} {unit}".rstrip() + "; expected a finite number, 0 or more"
+                )
                 raise OptionError(msg)

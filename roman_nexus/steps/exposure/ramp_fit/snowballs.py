@@ -88,7 +88,7 @@ def find_ellipses(mask: NDArray[np.bool_], min_area: float) -> list[Ellipse]:
     candidates = 1 + np.flatnonzero(np.array(boxes, dtype=float) >= min_area)
     keep[candidates] = candidates
     ellipses = []
-    for region in regionprops(keep[labels]):
+    for region in regionprops(keep[labels]):  # type: ignore[no-untyped-call]
         if region.area_filled >= min_area:
             y, x = region.centroid
             x_axis, y_axis = region.axis_minor_length - 1, region.axis_major_length - 1
@@ -142,7 +142,9 @@ def _holds(jump: Ellipse, cores: list[Ellipse]) -> bool:
 def _extend_cores(groupdq: NDArray[np.uint8], resultant: int, cores: list[Ellipse], rules: SnowballRules) -> None:
     for core in cores:
         if min(core.x_axis, core.y_axis) > rules.min_sat_radius_extend:
-            window, drawn = _draw(core, core.x_axis + rules.sat_expand, core.y_axis + rules.sat_expand, groupdq.shape[1:])
+            window, drawn = _draw(
+                core, core.x_axis + rules.sat_expand, core.y_axis + rules.sat_expand, groupdq.shape[1:]
+            )
             groupdq[resultant:, window[0], window[1]][:, drawn] = SATURATED
 
 
@@ -170,6 +172,9 @@ def _draw(
     y0, y1 = max(y - reach, 0), min(y + reach + 1, shape[0])
     drawn = np.zeros((y1 - y0, x1 - x0), dtype=np.bool_)
     if x_half and y_half:
-        rows, columns = ellipse_pixels(y - y0, x - x0, y_half, x_half, drawn.shape, math.radians(ellipse.angle))
+        turn = math.radians(ellipse.angle)
+        rows, columns = ellipse_pixels(  # type: ignore[no-untyped-call]
+            y - y0, x - x0, y_half, x_half, drawn.shape, turn
+        )
         drawn[rows, columns] = True
     return (slice(y0, y1), slice(x0, x1)), drawn

@@ -1,8 +1,8 @@
 """The slope with equal weight for every read, and how far the optimal slope lies from it (dumo).
 
 Equal weights are optimal when read noise rules. The slope is U = sum_i w_i R_i over all resultants, whatever their
-flags, with w_i = n_i (N tbar_i - S1) / (N S2 - S1^2), N = sum n, S1 = sum n tbar, S2 = sum n tbar^2; this is ordinary
-least squares on the reads. ``dumo = U - rate`` ("data, uniform minus optimal") keeps it in the product. Same
+flags, with w_i = n_i (N tbar_i - S1) / (N S2 - S1^2), N = sum n, S1 = sum n tbar, S2 = sum n tbar^2: least squares with
+the number of reads as weight. ``dumo = U - rate`` ("uniform minus optimal") keeps it in the product. Same
 arithmetic as ``romancal`` 1.1.
 
 romancal rounds dumo from float64 to float16 at once. `FitBlock` carries float32, and rounding twice would now
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from roman_nexus.steps.step import FitBlock, RampBlock
 
-__all__ = ["fit_saturated", "round_to_odd", "uniform_minus_rate", "uniform_slope"]
+__all__ = ["CUT", "LAST", "fit_saturated", "round_to_odd", "uniform_minus_rate", "uniform_slope"]
 
 SATURATED = np.uint32(2)
 CUT = np.int64((1 << 29) - 1)  # bits of a float64 that float32 lacks
