@@ -151,11 +151,23 @@ def _draw_difference(figure: Figure, axis: Axes, picture: Picture, comparison: C
     _frame(axis, comparison)
     bar = figure.colorbar(image, cax=_beside(axis), extend="both" if changed.size else "neither")
     _label_bar(bar, "errors" if picture.in_errors else picture.unit or "value")
-    for rank, pixel in enumerate(_pictured(comparison).worst, start=1):
-        axis.plot(pixel.x, pixel.y, "o", ms=11, mfc="none", mec="black", mew=1.2)
-        right = pixel.x > 0.93 * comparison.shape[-1]
+    _mark_worst(axis, _pictured(comparison), comparison.shape[-1])
+
+
+def _mark_worst(axis: Axes, plane: PlaneDifference, width: int) -> None:
+    """Circle and number the pixels that differ most; neighbours share one mark."""
+    marks: list[tuple[int, int, list[str]]] = []
+    for rank, pixel in enumerate(plane.worst, start=1):
+        near = [ranks for x, y, ranks in marks if max(abs(x - pixel.x), abs(y - pixel.y)) < 0.1 * width]
+        if near:
+            near[0].append(str(rank))
+        else:
+            marks.append((pixel.x, pixel.y, [str(rank)]))
+    for x, y, ranks in marks:
+        right = x > 0.85 * width
+        axis.plot(x, y, "o", ms=11, mfc="none", mec="black", mew=1.2)
         axis.annotate(
-            str(rank), (pixel.x, pixel.y), xytext=(-8 if right else 8, 5), textcoords="offset points", fontsize=10,
+            ", ".join(ranks), (x, y), xytext=(-8 if right else 8, 5), textcoords="offset points", fontsize=10,
             ha="right" if right else "left", weight="bold", annotation_clip=True,
         )  # fmt: skip
 
@@ -165,6 +177,10 @@ def _draw_histogram(axis: Axes, picture: Picture, plane: PlaneDifference) -> Non
     """Draw the histogram of all good pixels, with a unit Gaussian where the unit is the error."""
     edges, counts = picture.edges, picture.counts
     total = int(counts.sum())
+    if not total:
+        axis.set_title("Difference of all good pixels", fontsize=11)
+        _blank(axis, "no good pixel in both products")
+        return
     axis.stairs(counts, edges, fill=True, color=_BLUE, alpha=0.75, label="good pixels")
     if picture.in_errors:
         centres = np.linspace(edges[0], edges[-1], 801)

@@ -63,6 +63,11 @@ def verdict(comparison: Comparison) -> str:
         if members:
             found[found.index(members[0])] = f"{group} in {len(members)} of {comparison.shape[0]} resultants"
             found = [name for name in found if name not in members]
+    for side in ("rerun", "archive"):
+        members = [name for name in found if name.endswith(f" (only in the {side})")]
+        if len(members) > 2:
+            found[found.index(members[0])] = f"{len(members)} arrays only in the {side}"
+            found = [name for name in found if name not in members]
     return f"Different: {', '.join(found)}."
 
 

@@ -145,8 +145,9 @@ def _member(product: Any, name: str) -> Any:
 
 def _model_names(product: Any) -> list[str]:
     """Return the names of what may be arrays: a model lists its own."""
-    if hasattr(type(product), "keys"):
-        return [str(name) for name in product.keys()]  # noqa: SIM118 - a model is no mapping
+    keys = getattr(product, "keys", None)
+    if callable(keys):
+        return [str(name) for name in keys()]
     members = (name for name in getattr(product, "__dict__", {}) if not name.startswith("_"))
     return list(dict.fromkeys((*(name for name in _USUAL if hasattr(product, name)), *members)))
 

@@ -122,14 +122,14 @@ class Visit:
     @property
     def firsts(self) -> dict[str, ExposureRequest]:
         """The first exposure of every detector."""
-        return {request.detector: request for request in reversed(self.requests)}
+        return {request.detector: request for request in self.requests if request.exposure == 1}
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the arrays depend on, as plain values."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         values["shape"] = list(self.requests[0].shape)
-        values["detectors"] = list(self.firsts)[::-1]
+        values["detectors"] = list(self.firsts)
         values["pointing"] = [self.pointing.ra, self.pointing.dec, self.pointing.pa_aperture]
         values["reported_offset"] = list(self.reported_offset)
         return values

@@ -8,6 +8,9 @@ they are mapped.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import mmap
 import os
 import shutil
 import tempfile
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 
 from roman_nexus.errors import OutputError
 
-__all__ = ["PlaneWriter", "map_planes"]
+__all__ = ["PlaneWriter", "map_planes", "release_rows", "return_free_memory"]
 
 
 class PlaneWriter:
@@ -107,3 +110,24 @@ def _open_plane(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> tup
 def map_planes(folder: Path, names: list[str]) -> dict[str, NDArray[Any]]:
     """Map planes copy-on-write: they may be changed in memory, the files stay as they are."""
     return {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in names}
+
+
+def release_rows(plane: NDArray[Any], rows: slice) -> None:
+    """Unmap rows of a mapped plane that were read and not changed: they stay in the file, not in our memory."""
+    if not isinstance(plane, np.memmap):
+        return
+    mapped: mmap.mmap | None = getattr(plane, "_mmap", None)
+    if mapped is None:
+        return
+    row_bytes = plane.shape[1] * plane.itemsize
+    start = plane.offset % mmap.ALLOCATIONGRANULARITY
+    first = -(-(start + rows.start * row_bytes) // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (start + rows.stop * row_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first:
+        mapped.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def return_free_memory() -> None:
+    """Give memory that was freed back to the system (glibc keeps it for itself otherwise)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

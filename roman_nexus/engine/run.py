@@ -20,7 +20,7 @@ from roman_nexus.engine.binding import BoundReferences
 from roman_nexus.engine.cache import ResultCache
 from roman_nexus.engine.events import Event, Listener
 from roman_nexus.engine.plan import Plan
-from roman_nexus.engine.planes import PlaneWriter
+from roman_nexus.engine.planes import PlaneWriter, release_rows
 from roman_nexus.engine.planner import Selected
 from roman_nexus.engine.source import BORDER_ARRAYS, ExposureInput
 from roman_nexus.engine.store import TileStore, row_slices
@@ -203,6 +203,8 @@ class _Executor:
                     spent[step.name] += time.perf_counter() - begun
             for plane in types:
                 writer.put(plane, cut.start, getattr(block, plane))
+                if plane in arrays:
+                    release_rows(arrays[plane], cut)
 
         self.listener(Event("stage", f"{name}: {len(rows)} blocks", step=name, total=len(rows)))
         try:

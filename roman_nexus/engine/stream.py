@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from roman_nexus.engine.binding import BoundReferences
 from roman_nexus.engine.events import Event, Listener
-from roman_nexus.engine.planes import PlaneWriter
+from roman_nexus.engine.planes import PlaneWriter, return_free_memory
 from roman_nexus.engine.source import ExposureInput
 from roman_nexus.engine.store import TileStore, row_slices
 from roman_nexus.errors import RunCancelled
@@ -171,6 +171,7 @@ class RampStream:
                     self._run_rows(group, planes, processed_borders=refpix_ran and last)
                 self.source.release()
                 self.references.release()
+                return_free_memory()
                 if group[-1].name == gate and self._saturated and not last:
                     return self._result(saturated=True)
             if groups[-1][0].couples == "channel":

@@ -181,7 +181,7 @@ def accept(path: Path) -> dict[str, str]:
         with datamodels.open(path) as model:
             model.validate()
             answer["validate"] = type(model).__name__
-            if not isinstance(model, datamodels.ImageModel):
+            if not isinstance(model, datamodels.ImageModel) or model.meta.wcs is None:
                 return answer
             library = FluxStep.call(ModelLibrary([model]), configure_log=False)
             answer["flux"] = "COMPLETE"

@@ -12,7 +12,7 @@ Those papers evaluate A, B, C by two-sided recursions for determinants; here V =
 left, which gives the same numbers to some 1e-13 with a fifth of the operations. Where that is not good enough the
 pixel is left to `likelihood_exact`: too few differences for a well-posed problem, odd gain or read noise, or perhaps
 a jump. There is none if the first chi^2 is below the threshold, since dropping differences gains at most the whole
-chi^2. Otherwise the gains themselves are worked out: with u = W (d - rate) and P = W - W 1 1' W / C, dropping the set
+chi^2. In long ramps, where chi^2 is larger without a jump, the gains themselves are worked out: with u = W (d - rate) and P = W - W 1 1' W / C, dropping the set
 S of differences gains u_S' P_SS^-1 u_S.
 
 The kernels work on tiles of `LANES` columns that stay in the first-level cache, with the loop over columns
@@ -41,6 +41,7 @@ __all__ = ["EXACT", "FITTED", "UNFITTABLE", "fit_block"]
 FITTED, UNFITTABLE, EXACT = 0, 1, 2  #: outcome per pixel: done, all NaN, left to the exact path
 WELL_POSED = 3  # usable differences of which a pair can be dropped
 OVERDETERMINED = 4  # usable differences from which it also matters which pair is dropped
+SCREEN_FROM = 10  # differences from which chi-square is often above the threshold without a jump
 LANES = 64
 
 # offsets of the vectors of a tile
@@ -74,8 +75,8 @@ def _load(data, groupdq, y, x0, n, terms, v, difference, masked, use):  # type: 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _eliminate(v, masked, use, n, terms, rows):  # type: ignore[no-untyped-def]
-    """Sum up A, B and C by forward elimination; keep in `rows` what the back substitution needs."""
+def _eliminate(v, masked, use, n, terms, rows, all_rows):  # type: ignore[no-untyped-def]
+    """Sum up A, B and C by forward elimination; keep in `rows` what `_noise_parts`, or also `_screen`, needs."""
     for x in range(n):
         v[PIVOT + x] = 0.0
         v[Y + x] = 0.0
@@ -103,8 +104,10 @@ def _eliminate(v, masked, use, n, terms, rows):  # type: ignore[no-untyped-def]
             v[Z + x] = z
             kept[ROW_FACTOR + x] = factor
             kept[ROW_Y + x] = y * pivot
-            kept[ROW_PIVOT + x] = pivot
-            kept[ROW_Z + x] = z * pivot
+        if all_rows:
+            for x in range(n):
+                kept[ROW_PIVOT + x] = v[PIVOT + x]
+                kept[ROW_Z + x] = v[Z + x] * v[PIVOT + x]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -186,6 +189,14 @@ def _screen(v, rows, n, m, one, two):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _any_exact(outcome, y, x0, n):  # type: ignore[no-untyped-def]
+    largest = np.uint8(0)
+    for x in range(n):
+        largest = max(largest, outcome[y, x0 + x])
+    return largest == EXACT
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _absolve(gain, readnoise, y, x0, n, v, outcome):  # type: ignore[no-untyped-def]
     """Keep the lanes here that `_screen` did not mark."""
     for x in range(n):
@@ -241,6 +252,7 @@ def fit_block(data, groupdq, gain, readnoise, terms, network, one, two, images, 
         Result: `FITTED`, `UNFITTABLE` or `EXACT`.
     """
     m = data.shape[0] - 1
+    screen = m >= SCREEN_FROM
     v = np.empty(VECTORS * LANES)
     bits, guess = v.view(np.int64), v[GUESS : GUESS + LANES]
     difference, masked, use = np.empty((m, LANES)), np.empty((m, LANES)), np.empty((m, LANES))
@@ -251,12 +263,12 @@ def fit_block(data, groupdq, gain, readnoise, terms, network, one, two, images, 
             _load(data, groupdq, y, x0, n, terms, v, difference, masked, use)
             take_median(difference, network, n, guess)
             _start(gain, readnoise, y, x0, n, v)
-            _eliminate(v, masked, use, n, terms, rows)
+            _eliminate(v, masked, use, n, terms, rows, screen)
             _classify(gain, readnoise, y, x0, n, one, v, outcome)
-            if (outcome[y, x0 : x0 + n] == EXACT).any():
+            if screen and _any_exact(outcome, y, x0, n):
                 _screen(v, rows, n, m, one, two)
                 _absolve(gain, readnoise, y, x0, n, v, outcome)
-            _eliminate(v, masked, use, n, terms, rows)
+            _eliminate(v, masked, use, n, terms, rows, False)
             _noise_parts(v, rows, n, terms)
             _finish(v, bits, n)
             _store(v, B, images, 0, y, x0, n)
