@@ -26,6 +26,7 @@ __all__ = ["compare"]
 _PLANES = ("data", "err", "var_poisson", "var_rnoise", "var_flat", "chisq", "dumo")
 _IN_ERRORS = ("data", "err", "dumo")  # planes in the unit of the error
 _WALKED = (*_PLANES, "dq", "pixeldq", "groupdq", "resultantdq", "jump_indices")
+_ADDED_BY_SCHEMA = ("dq2", "pixeldq2")  #: required since schema manifest 2.2.0
 _RESULTANT_BITS = 0x7F  # bit 7 means another thing for a resultant than for a pixel
 _BLOCK = 128  # rows
 _SLAB = 1 << 22  # values of an array compared at a time
@@ -273,10 +274,12 @@ class _Walk:
 
 def _one_sided(new: Side, old: Side) -> Iterator[OneSided]:
     for name in dict.fromkeys([*old.arrays, *new.arrays]):
-        if name not in new.arrays:
-            yield OneSided(name, "archive")
-        elif name not in old.arrays:
-            yield OneSided(name, "rerun")
+        if name in new.arrays and name in old.arrays:
+            continue
+        only_in, side = ("archive", old) if name in old.arrays else ("rerun", new)
+        if name in _ADDED_BY_SCHEMA and not np.asarray(side.arrays[name]).any():
+            continue  # a newer schema demands the array; empty, it says nothing
+        yield OneSided(name, only_in)
 
 
 def _other_arrays(new: Side, old: Side, rows: slice) -> Iterator[ArrayDifference]:

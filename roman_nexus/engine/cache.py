@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,12 +57,15 @@ class ResultCache:
         self.folder = Path(folder)
         self.limit_bytes = limit_bytes
         self._results = self.folder / "results"
+        self._held: dict[str, CacheEntry] = {}
 
     def __contains__(self, key: str) -> bool:
         return (self._results / key / "entry.json").is_file()
 
     def get(self, key: str) -> CacheEntry | None:
         """Return the entry, or None if there is none; a damaged entry is removed and counts as none."""
+        if key in self._held:
+            return self._held.pop(key)
         folder = self._results / key
         try:
             record = json.loads((folder / "entry.json").read_text())
@@ -76,12 +78,26 @@ class ResultCache:
                 arrays[name] = array
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError):
-            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+            self._remove(key)
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / "entry.json")
         return CacheEntry(key, record["record"], arrays)
+
+    def hold(self, key: str) -> bool:
+        """Open an entry for the next `get`: it stays usable even if another process removes it meanwhile."""
+        entry = self.get(key)
+        if entry is not None:
+            self._held[key] = entry
+        return entry is not None
+
+    def _remove(self, key: str) -> None:
+        """Remove an entry; an entry half removed never has its name."""
+        doomed = self._results / f".new-removed-{os.getpid()}-{time.monotonic_ns()}"
+        with contextlib.suppress(OSError):
+            (self._results / key).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
     @property
     def results_folder(self) -> Path:
@@ -108,12 +124,7 @@ class ResultCache:
             described = {name: [list(array.shape), array.dtype.str] for name, array in arrays.items()}
             entry = {"key": key, "made": time.time(), "arrays": described, "record": dict(record)}
             (folder / "entry.json").write_text(json.dumps(entry))
-            try:
-                folder.rename(self._results / key)
-            except OSError:
-                if key not in self:
-                    raise
-                shutil.rmtree(folder, ignore_errors=True)
+            self._move(folder, key)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             reason = error.strerror or error
@@ -122,6 +133,17 @@ class ResultCache:
         self.trim(self.limit_bytes, keep=key)
         return CacheEntry(key, dict(record), dict(arrays))
 
+    def _move(self, folder: Path, key: str) -> None:
+        """Give a finished folder its name, unless the entry is there already."""
+        try:
+            folder.rename(self._results / key)
+        except OSError:
+            if key not in self:  # what lies there is no entry
+                self._remove(key)
+                folder.rename(self._results / key)
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+
     def note(self, key: str, record: Mapping[str, Any]) -> None:
         """Replace the record of an entry; failing to do so is not an error."""
         path = self._results / key / "entry.json"
@@ -129,8 +151,11 @@ class ResultCache:
             entry = json.loads(path.read_text())
             entry["record"] = dict(record)
             temporary = path.with_name(f".entry-{os.getpid()}-{time.monotonic_ns()}")
-            temporary.write_text(json.dumps(entry))
-            temporary.replace(path)
+            try:
+                temporary.write_text(json.dumps(entry))
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def entries(self) -> list[tuple[str, int, float]]:
         """List (key, bytes, last used) of the entries, least recently used first."""
@@ -153,7 +178,7 @@ class ResultCache:
                 break
             if key == keep:
                 continue
-            shutil.rmtree(self._results / key, ignore_errors=True)
+            self._remove(key)
             total -= size
             removed += 1
         self._remove_leftovers()
@@ -179,10 +204,11 @@ class ResultCache:
         """Remember what a plan was made of; failing to do so is not an error."""
         if self.limit_bytes <= 0:
             return
+        folder = self.folder / "plans"
+        temporary = folder / f".{name}-{os.getpid()}-{time.monotonic_ns()}"
         with contextlib.suppress(OSError):
-            folder = self.folder / "plans"
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=folder)
-            with os.fdopen(descriptor, "w") as stream:
-                json.dump(components, stream)
-            Path(temporary).replace(folder / f"{name}.json")
+            temporary.write_text(json.dumps(components))
+            temporary.replace(folder / f"{name}.json")
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,10 @@ from roman_nexus.engine.cache import ResultCache
 from roman_nexus.engine.plan import NOT_KEPT, Plan, PlannedStep, Status, chain_key, explain_change, select_steps
 from roman_nexus.engine.source import ExposureInput
 from roman_nexus.engine.stream import ROWS_PER_BLOCK
-from roman_nexus.errors import InputError, OptionError, StepError
-from roman_nexus.steps.step import Options, Step
+from roman_nexus.errors import InputError, OptionError, ReferenceMismatchError, StepError
+from roman_nexus.steps.step import Needs, Options, Step
 
-__all__ = ["Selected", "make_plan", "select"]
+__all__ = ["Selected", "check_steps", "make_plan", "select"]
 
 #: How thread time of the fused steps relates to wall time beyond the arithmetic: reading, copying, waiting.
 _OVERHEAD = 1.3
@@ -62,6 +62,7 @@ def select(
     ------
     StepError, OptionError, InputError
     """
+    _check_names(start, stop, skip, options)
     names = list(pipelines.step_names())
     start = pipelines.canonical(start) if start else None
     stop = pipelines.canonical(stop) if stop else None
@@ -85,9 +86,29 @@ def select(
     return Selected(before, considered, steps, _read_options(options, steps), left_out)
 
 
+def _check_names(start: Any, stop: Any, skip: Any, options: Any) -> None:
+    """Refuse what cannot name steps; a text as `skip` would be taken letter by letter."""
+    if not all(isinstance(name, str) for name in (start or "", stop or "")):
+        msg = f"start={start!r}, stop={stop!r}: give names of steps, such as 'linearity'"
+        raise StepError(msg)
+    if isinstance(skip, str) or not all(isinstance(name, str) for name in skip):
+        msg = f"skip={skip!r} must be a list of step names, for example skip=['flat_field']"
+        raise StepError(msg)
+    if not isinstance(options, Mapping):
+        msg = f"options={options!r} must be a mapping of step names to options, for example {{'refpix': {{...}}}}"
+        raise OptionError(msg)
+
+
 def _done_in_input(source: ExposureInput, names: Sequence[str], start: str | None) -> list[str]:
     """Tell which steps the input has, and refuse a start that would do one twice."""
     if source.kind == "science_raw":
+        if source.completed:
+            listed = ", ".join(sorted(source.completed))
+            msg = (
+                f"{source.where} is a Level 1 product, but its meta.cal_step says that {listed} is complete; that cannot "
+                "be raw data. Give the file as it came from the archive"
+            )
+            raise InputError(msg)
         if start and start != names[0]:
             msg = f"a Level 1 file starts at {names[0]}, not at {start}; give a ramp product to start later"
             raise StepError(msg)
@@ -99,7 +120,10 @@ def _done_in_input(source: ExposureInput, names: Sequence[str], start: str | Non
         done = list(names[: last + 1])
         limit = names.index("ramp_fit")
         if len(done) > limit:
-            msg = "this ramp says that its ramp fit is complete; that cannot be a ramp product"
+            msg = (
+                f"{source.where} is a ramp, but its meta.cal_step says that {names[last]} is complete; that cannot be a "
+                "ramp product. Give the ramp as it was before the fit, or the Level 2 image"
+            )
             raise InputError(msg)
     else:
         done = [name for name in names if levels[name] in ("raw", "ramp", "fit")]
@@ -136,6 +160,54 @@ def _read_options(options: Mapping[str, Any], steps: Mapping[str, Step]) -> dict
             msg = f"options for {name} are {values!r}; expected a mapping of option names to values or {kind.__name__}"
             raise OptionError(msg)
     return {name: read.get(name) or step.options() for name, step in steps.items()}
+
+
+class _Lazy(Mapping[str, Any]):
+    """What a reference holds, read when it is looked at."""
+
+    def __init__(self, reference: Any, needs: Needs) -> None:
+        self._reference = reference
+        self._needs = needs
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in list(self):
+            raise KeyError(name)
+        return self._reference.value(name) if name in self._needs.whole else self._reference.array(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._needs.images, *self._needs.channels, *self._needs.whole))
+
+    def __len__(self) -> int:
+        return len(list(self))
+
+
+def check_steps(source: ExposureInput, selected: Selected, references: Mapping[str, Any]) -> list[str]:
+    """Ask every step that will run whether it can; return what the steps find odd.
+
+    Raises
+    ------
+    InputError, ReferenceMismatchError
+        Of all that speaks against the run.
+    """
+    notes: list[str] = []
+    problems: list[InputError | ReferenceMismatchError] = []
+    for name in selected.names:
+        step = selected.steps[name]
+        if step.check is None or _status(selected, name, references)[0] != "run":
+            continue
+        known = {
+            needs.reftype: _Lazy(references[needs.reftype], needs)
+            for needs in step.references
+            if references.get(needs.reftype) is not None
+        }
+        try:
+            notes += step.check(known, selected.options[name], source.info)
+        except (InputError, ReferenceMismatchError) as error:
+            problems.append(error)
+    if problems:
+        texts = list(dict.fromkeys([*map(str, problems), *source.warnings]))
+        raise type(problems[0])(f"{source.where}: " + "; ".join(texts))
+    return notes
 
 
 def make_plan(
@@ -257,11 +329,11 @@ def _status(selected: Selected, name: str, references: Mapping[str, Any]) -> tup
 
 
 def _cached_upto(running: Sequence[Step], keys: Mapping[str, str], cache: ResultCache | None) -> int:
-    """Position of the last step whose result the cache holds, or -1. Only images are kept."""
+    """Position of the last step whose result the cache has (and holds for the run), or -1. Only images are kept."""
     if cache is None:
         return -1
     for position in range(len(running) - 1, -1, -1):
-        if running[position].level in ("fit", "image") and keys[running[position].name] in cache:
+        if running[position].level in ("fit", "image") and cache.hold(keys[running[position].name]):
             return position
     return -1
 

@@ -57,6 +57,7 @@ class TileStore:
         self._groupdq: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._descriptor: int | None = None
         self._memory: NDArray[np.float32] | None = None
+        self._folder = scratch_dir
         if scratch_dir is None:
             self._memory = np.empty(shape[0] * shape[1] * shape[2], dtype=np.float32)
         else:
@@ -76,7 +77,14 @@ class TileStore:
         assert self._descriptor is not None
         view, position = tile.reshape(-1).view(np.uint8).data, 4 * offset
         while view:
-            written = os.pwrite(self._descriptor, view, position)
+            try:
+                written = os.pwrite(self._descriptor, view, position)
+            except OSError as error:
+                msg = (
+                    f"cannot write to the scratch file in {self._folder}: {error.strerror or error}; free some space or "
+                    "set ROMAN_NEXUS_SCRATCH_DIR to a folder with room"
+                )
+                raise OutputError(msg) from error
             view, position = view[written:], position + written
 
     def _read(self, out: NDArray[np.float32], offset: int) -> None:
@@ -86,7 +94,11 @@ class TileStore:
         assert self._descriptor is not None
         view, position = out.reshape(-1).view(np.uint8).data, 4 * offset
         while view:
-            got = os.preadv(self._descriptor, [view], position)
+            try:
+                got = os.preadv(self._descriptor, [view], position)
+            except OSError as error:
+                msg = f"cannot read the scratch file in {self._folder}: {error.strerror or error}; is the disk sound?"
+                raise OutputError(msg) from error
             if not got:
                 msg = "the scratch file of this run is shorter than it should be; was it truncated by another process?"
                 raise OutputError(msg)

@@ -24,13 +24,15 @@ that the file holds.
 
 A step that must see the whole exposure first has ``prepare(frame, references, options, exposure) -> state``;
 the small state is then handed to every call of ``apply``.
+
+What a step cannot work with, it says before the first pixel is touched, in ``check(references, options, exposure)``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
@@ -368,6 +370,9 @@ class Step:
         (array-like with basic indexing, possibly lazily read).
     needs_prepare : callable or None
         ``needs_prepare(options, exposure) -> bool``; None means that `prepare` is always called.
+    check : callable or None
+        ``check(references, options, exposure)`` raises InputError where the step cannot work, and returns sentences
+        about what is odd. It is called when a run is planned; what it takes from `references` is read then.
     couples : {"pixel", "channel"}
         Which pixels the step mixes; see the module's text.
     applies : callable or None
@@ -389,6 +394,7 @@ class Step:
     references: tuple[Needs, ...] = ()
     prepare: Callable[..., Any] | None = None
     needs_prepare: Callable[[Any, ExposureInfo], bool] | None = None
+    check: Callable[[References, Any, ExposureInfo], Sequence[str]] | None = None
     couples: Literal["pixel", "channel"] = "pixel"
     applies: Callable[[ExposureInfo], bool] | None = None
     cal_step: str = ""

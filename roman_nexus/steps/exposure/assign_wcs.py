@@ -73,15 +73,10 @@ def apply(
     >>> found["wcsinfo.s_region"][:38]
     'POLYGON ICRS  9.500000000 -0.500000000'
     """
-    if exposure.pointing is None:
-        if options.allow_missing_pointing:
-            return {"wcs": None}
-        msg = (
-            "the file does not say where the exposure looked (meta.wcsinfo lacks v2_ref, v3_ref, ra_ref, dec_ref or "
-            "roll_ref); fill them in, skip assign_wcs, or set its option allow_missing_pointing to write no WCS"
-        )
-        raise InputError(msg)
+    _check(references, options, exposure)
     pointing = exposure.pointing
+    if pointing is None:
+        return {"wcs": None}
     wcs = build_wcs(
         references["distortion"]["coordinate_distortion_transform"],
         v2_ref=pointing.v2_ref,
@@ -99,11 +94,23 @@ def apply(
     return found
 
 
+def _check(references: References, options: AssignWcsOptions, exposure: ExposureInfo) -> tuple[str, ...]:
+    """Refuse an exposure without a pointing, unless that is allowed."""
+    if exposure.pointing is None and not options.allow_missing_pointing:
+        msg = (
+            "the file does not say where the exposure looked (meta.wcsinfo lacks v2_ref, v3_ref, ra_ref, dec_ref or "
+            "roll_ref); fill them in, skip assign_wcs, or set its option allow_missing_pointing to write no WCS"
+        )
+        raise InputError(msg)
+    return ()
+
+
 STEP = Step(
     name="assign_wcs",
     level="meta",
     options=AssignWcsOptions,
     apply=apply,
+    check=_check,
     references=(Needs("distortion", whole=("coordinate_distortion_transform",), missing="skip"),),
     suffix="assignwcs",
     title="Tell where on the sky each pixel lies",

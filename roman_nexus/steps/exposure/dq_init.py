@@ -274,12 +274,18 @@ def initial_amp33(
     return corrected
 
 
+def _check(references: References, options: DqInitOptions, exposure: ExposureInfo) -> list[str]:
+    check_encoding_offset(exposure.data_encoding_offset)
+    return check_guide_window(exposure)
+
+
 STEP = Step(
     name="dq_init",
     level="raw",
     options=DqInitOptions,
     apply=apply,
     references=(Needs("mask", images=("dq",), missing="without"),),
+    check=_check,
     suffix="dqinit",
     title="Convert raw counts to a ramp and set the first data-quality flags",
     quirks={

@@ -230,13 +230,23 @@ def _read_times(
     return reads, starts, means
 
 
+def _check(references: References, options: LinearityOptions, exposure: ExposureInfo) -> tuple[str, ...]:
+    """Refuse an exposure without a slope, and polynomials without a linear term."""
+    _read_times(exposure, exposure.nresultants)
+    for reftype in ("linearity", "inverselinearity"):
+        _check_coefficients(references[reftype]["coeffs"].shape, reftype, exposure.shape)
+    return ()
+
+
+def _check_coefficients(found: tuple[int, ...], reftype: str, shape: tuple[int, int]) -> None:
+    if len(found) != 3 or tuple(found[1:]) != shape or found[0] < 2:
+        msg = f"{reftype} reference coeffs has shape {tuple(found)}; expected (2 or more, {shape[0]}, {shape[1]})"
+        raise ReferenceMismatchError(msg)
+
+
 def _coefficients(coeffs: Any, reftype: str, shape: tuple[int, int]) -> tuple[NDArray[Any], ...]:
     """Return the planes of a coefficient cube."""
-    if len(coeffs.shape) != 3 or tuple(coeffs.shape[1:]) != shape or coeffs.shape[0] < 2:
-        msg = (
-            f"{reftype} reference coeffs has shape {tuple(coeffs.shape)}; expected (2 or more, {shape[0]}, {shape[1]})"
-        )
-        raise ReferenceMismatchError(msg)
+    _check_coefficients(coeffs.shape, reftype, shape)
     return tuple(_plane(plane, np.float32) for plane in coeffs)
 
 
@@ -258,5 +268,6 @@ STEP = Step(
         Needs("integralnonlinearity", whole=("value", "inl_table"), missing="without"),
     ),
     prepare=prepare,
+    check=_check,
     title="Bring counts to a linear scale, read by read",
 )

@@ -3,16 +3,15 @@
 No array changes: the factor from DN/s to MJy/sr, its uncertainty and the mean solid angle of a pixel are looked up for
 the optical element and noted in ``meta.photometry`` (``romancal`` 1.1 ``apply_photom``). They are null for the grism,
 the prism and the dark slide. For an element that the table does not list the metadata stay as they are, that is -999999
-after ramp_fit, and the step counts as complete all the same, with a warning.
+after ramp_fit, and the step counts as complete all the same; `STEP.check` says so.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from roman_nexus.errors import DataWarning, ReferenceMismatchError
+from roman_nexus.errors import ReferenceMismatchError
 from roman_nexus.steps.step import ExposureInfo, Needs, Options, References, Step
 
 __all__ = ["STEP", "PhotomOptions", "apply"]
@@ -56,11 +55,6 @@ def apply(
     ReferenceMismatchError
         If the table's row lacks a column, or holds something else than numbers.
 
-    Warns
-    -----
-    DataWarning
-        If the table does not list the optical element.
-
     Examples
     --------
     >>> from roman_nexus.steps.exposure.photom import STEP
@@ -73,19 +67,26 @@ def apply(
     table = references["photom"]["phot_table"]
     element = exposure.optical_element.upper()
     if element not in table:
-        warnings.warn(
-            f"the photom reference does not list {element}, only {', '.join(sorted(table))}; "
-            "meta.photometry keeps its placeholders, give another photom reference",
-            DataWarning,
-            stacklevel=2,
-        )
         return {}
     row = table[element]
-    missing = [column for column in _COLUMNS.values() if column not in row]
+    missing = [column for column in _COLUMNS.values() if column not in (row or ())]
     if missing:
         msg = f"the photom reference lists {element} without {', '.join(missing)}; expected a number or null"
         raise ReferenceMismatchError(msg)
     return {path: _number(row[column], element, column) for path, column in _COLUMNS.items()}
+
+
+def _check(references: References, options: PhotomOptions, exposure: ExposureInfo) -> list[str]:
+    """Say so where the table does not list the optical element; refuse a row that `apply` could not read."""
+    table = references["photom"]["phot_table"]
+    element = exposure.optical_element.upper()
+    if element in table:
+        apply(None, references, options, exposure)
+        return []
+    return [
+        f"the photom reference does not list {element}, only {', '.join(sorted(table))}; "
+        "meta.photometry keeps its placeholders, give another photom reference"
+    ]
 
 
 def _number(value: Any, element: str, column: str) -> float | None:
@@ -104,6 +105,7 @@ STEP = Step(
     level="meta",
     options=PhotomOptions,
     apply=apply,
+    check=_check,
     references=(Needs("photom", whole=("phot_table",), missing="skip"),),
     title="Look up what a count is worth",
     quirks={"unknown element": "an optical element that the table does not list still leaves the status COMPLETE"},

@@ -377,12 +377,22 @@ def _correct_amp33(frame: RampFrame, options: RefpixOptions) -> NDArray[np.compl
     return np.stack(spectra)
 
 
-def _check_frame(frame: RampFrame) -> None:
-    """Refuse a ramp whose channels cannot be made into time series."""
-    nresultants, ny, nx = frame.shape
+def _check_resultants(nresultants: int) -> None:
+    """Refuse a ramp in which a pixel's offset cannot be told from its noise."""
     if nresultants < 2:
         msg = f"refpix got {nresultants} resultant; it needs at least 2 to tell a pixel's offset from its noise"
         raise InputError(msg)
+
+
+def _check(references: References, options: RefpixOptions, exposure: ExposureInfo) -> tuple[str, ...]:
+    _check_resultants(exposure.nresultants)
+    return ()
+
+
+def _check_frame(frame: RampFrame) -> None:
+    """Refuse a ramp whose channels cannot be made into time series."""
+    nresultants, ny, nx = frame.shape
+    _check_resultants(nresultants)
     if ny < 2 * BORDER or nx < CHANNEL_WIDTH or nx % CHANNEL_WIDTH:
         msg = (
             f"refpix got a frame of {ny} x {nx} pixels; expected at least {2 * BORDER} rows and a multiple of "
@@ -411,6 +421,7 @@ STEP = Step(
     apply=apply,
     references=(Needs("refpix", channels=COEFFICIENTS, missing="skip"),),
     prepare=prepare,
+    check=_check,
     couples="channel",
     title="Remove correlated read-out noise with reference pixels and the reference output",
     quirks={

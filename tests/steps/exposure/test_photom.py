@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from roman_nexus.errors import DataWarning, ReferenceMismatchError
+from roman_nexus.errors import ReferenceMismatchError
 from roman_nexus.steps.exposure.photom import STEP, apply
 from roman_nexus.steps.step import ExposureInfo
 
@@ -31,14 +31,20 @@ def test_spectroscopic_elements_have_no_calibration():
     assert set(photom_of("GRISM").values()) == {None}
 
 
-def test_an_unknown_element_warns_and_leaves_the_placeholders():
-    with pytest.warns(DataWarning, match="does not list F999, only F158, GRISM"):
-        assert photom_of("F999") == {}
+def test_an_unknown_element_is_said_and_leaves_the_placeholders():
+    exposure = ExposureInfo("WFI01", "F999", "WFI_IMAGE", ((1,), (2,)), 3.16)
+    (said,) = STEP.check({"photom": {"phot_table": TABLE}}, STEP.options(), exposure)
+    assert "does not list F999, only F158, GRISM" in said
+    assert photom_of("F999") == {}
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [({"photmjsr": 1.0, "uncertainty": 0.1}, "pixelareasr"), (TABLE["F158"] | {"photmjsr": "bright"}, "'bright'")],
+    [
+        ({"photmjsr": 1.0, "uncertainty": 0.1}, "pixelareasr"),
+        (TABLE["F158"] | {"photmjsr": "bright"}, "'bright'"),
+        (None, "F158 without pixelareasr"),
+    ],
 )
 def test_a_bad_row_is_refused(row, message):
     with pytest.raises(ReferenceMismatchError, match=message):

@@ -168,12 +168,18 @@ def _needs_prepare(options: RampFitOptions, exposure: ExposureInfo) -> bool:
     return options.expand_large_events and options.algorithm == "likelihood"
 
 
+def _check(references: References, options: RampFitOptions, exposure: ExposureInfo) -> tuple[str, ...]:
+    check_resultants(options, exposure)
+    return ()
+
+
 def _image(references: References, name: str, block: RampBlock) -> NDArray[np.float32]:
     image = np.ascontiguousarray(references[name]["data"], dtype=np.float32)
     if image.shape != block.pixeldq.shape:
         msg = f"the {name} reference has shape {image.shape} here; expected {block.pixeldq.shape}, like the ramp"
         raise ShapeError(msg)
-    return image
+    # a read-only array would have the kernels compiled once more, for its type
+    return image if image.flags.writeable else image.copy()
 
 
 def _contiguous(block: RampBlock, exposure: ExposureInfo) -> RampBlock:
@@ -200,6 +206,7 @@ STEP = Step(
     references=(Needs("gain", images=("data",)), Needs("readnoise", images=("data",))),
     prepare=prepare,
     needs_prepare=_needs_prepare,
+    check=_check,
     suffix="rampfit",
     title="Fit a rate to every ramp, leaving out cosmic-ray jumps",
     quirks={

@@ -12,8 +12,9 @@ Those papers evaluate A, B, C by two-sided recursions for determinants; here V =
 left, which gives the same numbers to some 1e-13 with a fifth of the operations. Where that is not good enough the
 pixel is left to `likelihood_exact`: too few differences for a well-posed problem, odd gain or read noise, or perhaps
 a jump. There is none if the first chi^2 is below the threshold, since dropping differences gains at most the whole
-chi^2. In long ramps, where chi^2 is larger without a jump, the gains themselves are worked out: with u = W (d - rate) and P = W - W 1 1' W / C, dropping the set
-S of differences gains u_S' P_SS^-1 u_S.
+chi^2. In long ramps, where chi^2 is larger without a jump, the gains themselves are worked out: with u = W (d - rate)
+and P = W - W 1 1' W / C, dropping the set S of differences gains u_S' P_SS^-1 u_S. Each pixel is judged by itself, so
+results do not depend on how a frame is cut.
 
 The kernels work on tiles of `LANES` columns that stay in the first-level cache, with the loop over columns
 innermost, so that it compiles to vector instructions. Vectors of a tile live in one flat array at fixed offsets:
@@ -45,7 +46,8 @@ SCREEN_FROM = 10  # differences from which chi-square is often above the thresho
 LANES = 64
 
 # offsets of the vectors of a tile
-PHOTON, READ, PIVOT, Y, Z, A, B, C, USED, CHECK, UNIFORM, SP, SR, X, GUESS, H, U, P, SUSPECT = (i * LANES for i in range(19))
+PHOTON, READ, PIVOT, Y, Z, A, B, C, USED, CHECK = (i * LANES for i in range(10))
+UNIFORM, SP, SR, X, GUESS, H, U, P, SUSPECT = (i * LANES for i in range(10, 19))
 VECTORS = 19
 # offsets within the row of one difference
 ROW_FACTOR, ROW_Y, ROW_PIVOT, ROW_Z, ROW = (i * LANES for i in range(5))
