@@ -4,7 +4,7 @@ VENV := .venv
 PARITY := .venv-parity
 BIN := $(VENV)/bin
 
-.PHONY: demo test check parity bench lab clean environment parity-environment browser-test
+.PHONY: demo test check parity bench lowest lab clean environment parity-environment browser-test
 
 demo: environment  ## set up and do the main job on the embedded demo archive
 	$(BIN)/roman-nexus demo run build/demo
@@ -24,6 +24,9 @@ parity: environment parity-environment  ## compare every step with the mission p
 bench: environment parity-environment  ## ours and the mission pipeline side by side
 	$(BIN)/python benchmarks/exposure.py
 
+lowest: $(VENV)-lowest/.ready  ## the tests with the oldest dependencies that we promise to work with
+	NUMBA_CACHE_DIR=build/numba-lowest $(VENV)-lowest/bin/python -m pytest -W default
+
 lab: environment  ## JupyterLab with the demo archive
 	$(BIN)/python -m pip install --quiet -e ".[widgets]"
 	$(BIN)/jupyter lab
@@ -42,5 +45,11 @@ $(PARITY)/.ready: requirements/parity.lock
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/parity.lock
 	touch $@
 
+$(VENV)-lowest/.ready: requirements/lowest.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/lowest.lock
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
 clean:
-	rm -rf build dist $(VENV) $(PARITY)
+	rm -rf build dist $(VENV) $(VENV)-lowest $(PARITY)

@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
+from roman_nexus.cli.waiting import waiting
+
 __all__ = ["command"]
+
+_REPORTS = (".html", ".png", ".json", ".txt")
 
 
 def command(
@@ -22,10 +26,16 @@ def command(
 ) -> int:
     """Say what differs between two products: pixels, flags, coordinates, metadata, references."""
     from roman_nexus.comparison import compare
+    from roman_nexus.errors import OptionError
 
-    found = compare(new, old)
+    if output is not None and output.suffix.lower() not in _REPORTS:
+        msg = f"--output {output} is no report that can be written; end the name in {', '.join(_REPORTS)}"
+        raise OptionError(msg)
+    with waiting(f"comparing {new.name} with {old.name}", shown=not as_json):
+        found = compare(new, old)
     typer.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
     if output is not None:
-        found.save(output)
+        with waiting(f"writing {output}", shown=not as_json):
+            found.save(output)
         typer.echo(f"wrote {output}", err=True)
     return 1 if fail_on_difference and not found.identical else 0

@@ -67,6 +67,8 @@ class ResultCache:
         if key in self._held:
             return self._held.pop(key)
         folder = self._results / key
+        if key not in self:
+            return None
         try:
             record = json.loads((folder / "entry.json").read_text())
             arrays = {}
@@ -76,10 +78,8 @@ class ResultCache:
                 if list(array.shape) != shape or array.dtype.str != dtype:
                     raise ValueError(name)
                 arrays[name] = array
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
-            self._remove(key)
+            self.remove(key)
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / "entry.json")
@@ -92,8 +92,8 @@ class ResultCache:
             self._held[key] = entry
         return entry is not None
 
-    def _remove(self, key: str) -> None:
-        """Remove an entry; an entry half removed never has its name."""
+    def remove(self, key: str) -> None:
+        """Remove an entry, if it is there; an entry half removed never has its name."""
         doomed = self._results / f".new-removed-{os.getpid()}-{time.monotonic_ns()}"
         with contextlib.suppress(OSError):
             (self._results / key).rename(doomed)
@@ -139,7 +139,7 @@ class ResultCache:
             folder.rename(self._results / key)
         except OSError:
             if key not in self:  # what lies there is no entry
-                self._remove(key)
+                self.remove(key)
                 folder.rename(self._results / key)
                 return
             shutil.rmtree(folder, ignore_errors=True)
@@ -178,7 +178,7 @@ class ResultCache:
                 break
             if key == keep:
                 continue
-            self._remove(key)
+            self.remove(key)
             total -= size
             removed += 1
         self._remove_leftovers()

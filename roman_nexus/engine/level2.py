@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from roman_nexus.engine.events import Event
-from roman_nexus.engine.pipelines import CAL_STEPS
+from roman_nexus.engine.pipelines import CAL_STEPS, LATER, later_skipped, step_names
 from roman_nexus.engine.plan import Plan
 
 __all__ = ["NAME", "calibration_status", "product_metadata", "provenance"]
@@ -48,7 +48,9 @@ def calibration_status(
         if step.name == "saturation":
             reached = False
     if saturated:
-        status["source_catalog"] = "SKIPPED"
+        status |= dict.fromkeys(LATER, "SKIPPED")
+    elif plan.steps[-1].name == step_names()[-1]:
+        status |= dict.fromkeys(later_skipped(plan.exposure_type), "SKIPPED")
     return status
 
 
@@ -63,7 +65,7 @@ def provenance(plan: Plan, before: Any, seconds: Mapping[str, float]) -> dict[st
     seconds : mapping
         Measured time of each step.
     """
-    history = list((before or {}).get("history", []))
+    history = list(before.get("history") or []) if isinstance(before, Mapping) else []
     software = {name: version(package) for name, package in (
         ("roman_nexus", "roman-nexus"), ("numpy", "numpy"), ("scipy", "scipy"), ("numba", "numba"), ("gwcs", "gwcs"),
         ("asdf", "asdf"), ("roman_datamodels", "roman-datamodels"))}  # fmt: skip
@@ -124,8 +126,8 @@ def product_metadata(
     meta["model_type"] = "ImageModel" if kind == "image" else "RampModel"
     meta["product_type"] = "l2" if kind == "image" else "ramp"
     meta["cal_step"] = dict(status)
-    meta.setdefault("ref_file", {}).update(references)
-    problem = meta.get("exposure", {}).get("data_problem")
+    meta["ref_file"] = {**(meta.get("ref_file") or {}), **references}
+    problem = (meta.get("exposure") or {}).get("data_problem")
     if isinstance(problem, bool):
         meta["exposure"]["data_problem"] = "True" if problem else None
     if kind == "image":
@@ -134,7 +136,7 @@ def product_metadata(
             dict.fromkeys(("conversion_megajanskys", "conversion_megajanskys_uncertainty", "pixel_area"), PLACEHOLDER),
         )
         meta.setdefault("wcs", None)
-        meta["cal_logs"] = [*map(str, meta.get("cal_logs", [])), *map(_log_line, log)]
+        meta["cal_logs"] = [*map(str, meta.get("cal_logs") or []), *map(_log_line, log)]
     for dotted, value in updates.items():
         _set(meta, dotted, value)
     meta["nexus"] = provenance(plan, meta.get("nexus"), seconds)

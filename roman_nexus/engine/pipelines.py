@@ -54,6 +54,15 @@ CAL_STEPS = (
 )  # fmt: skip
 
 
+#: Steps that follow this pipeline, and the exposure types that take them; for the others their status is SKIPPED.
+LATER = {"source_catalog": ("WFI_IMAGE", "WFI_LOLO"), "tweakreg": ("WFI_IMAGE", "WFI_LOLO")}
+
+
+def later_skipped(exposure_type: str) -> tuple[str, ...]:
+    """Name the steps after this pipeline that an exposure type does not take."""
+    return tuple(name for name, types in LATER.items() if exposure_type not in types)
+
+
 def step_names() -> tuple[str, ...]:
     """Return the names of the exposure steps in order of execution."""
     return tuple(EXPOSURE)

@@ -238,10 +238,8 @@ def select_steps(
     first = names.index(start) if start else len(completed)
     last = names.index(stop) if stop else len(names) - 1
     if last < first:
-        msg = (
-            f"stop={names[last]!r} comes before start={names[first]!r}"
-            if start or first < len(names)
-            else f"the input already has every step up to {names[-1]!r}"
-        )
+        msg = f"stop={names[last]!r} comes before start={start!r}"
+        if not start:
+            msg = f"the input already has every step up to {names[first - 1]!r}: nothing to do until {names[last]!r}"
         raise StepError(msg)
     return names[:first], names[first : last + 1]

@@ -105,8 +105,8 @@ def _done_in_input(source: ExposureInput, names: Sequence[str], start: str | Non
         if source.completed:
             listed = ", ".join(sorted(source.completed))
             msg = (
-                f"{source.where} is a Level 1 product, but its meta.cal_step says that {listed} is complete; that cannot "
-                "be raw data. Give the file as it came from the archive"
+                f"{source.where} is a Level 1 product, but its meta.cal_step says that {listed} is complete; that "
+                "cannot be raw data. Give the file as it came from the archive"
             )
             raise InputError(msg)
         if start and start != names[0]:
@@ -121,8 +121,8 @@ def _done_in_input(source: ExposureInput, names: Sequence[str], start: str | Non
         limit = names.index("ramp_fit")
         if len(done) > limit:
             msg = (
-                f"{source.where} is a ramp, but its meta.cal_step says that {names[last]} is complete; that cannot be a "
-                "ramp product. Give the ramp as it was before the fit, or the Level 2 image"
+                f"{source.where} is a ramp, but its meta.cal_step says that {names[last]} is complete; that cannot be "
+                "a ramp product. Give the ramp as it was before the fit, or the Level 2 image"
             )
             raise InputError(msg)
     else:
@@ -166,19 +166,17 @@ class _Lazy(Mapping[str, Any]):
     """What a reference holds, read when it is looked at."""
 
     def __init__(self, reference: Any, needs: Needs) -> None:
-        self._reference = reference
-        self._needs = needs
+        arrays = (*needs.images, *needs.channels)
+        self._readers = dict.fromkeys(arrays, reference.array) | dict.fromkeys(needs.whole, reference.value)
 
     def __getitem__(self, name: str) -> Any:
-        if name not in list(self):
-            raise KeyError(name)
-        return self._reference.value(name) if name in self._needs.whole else self._reference.array(name)
+        return self._readers[name](name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self._needs.images, *self._needs.channels, *self._needs.whole))
+        return iter(self._readers)
 
     def __len__(self) -> int:
-        return len(list(self))
+        return len(self._readers)
 
 
 def check_steps(source: ExposureInput, selected: Selected, references: Mapping[str, Any]) -> list[str]:

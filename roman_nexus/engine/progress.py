@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from roman_nexus.engine.events import Event
 
@@ -18,6 +18,8 @@ PATIENCE_SECONDS = 2.0
 
 class ProgressDisplay:
     """Shows the events of a run; quiet until it has lasted two seconds.
+
+    A clock of its own makes it appear: a run that is busy with its first stage sends no events meanwhile.
 
     Parameters
     ----------
@@ -32,31 +34,28 @@ class ProgressDisplay:
             TextColumn("{task.description:<44}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(), console=console or Console(stderr=True), transient=False,
         )  # fmt: skip
-        self._patience = patience
-        self._born = time.monotonic()
-        self._shown = False
-        self._stage: tuple[str, int] | None = None
-        self._tasks: dict[str, int] = {}
+        self._clock = threading.Timer(patience, self._progress.start)
+        self._clock.daemon = True
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
+        self._clock.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shown:
+        self._clock.cancel()
+        self._clock.join()
+        if self._progress.live.is_started:
             self._progress.stop()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        if not self._shown and time.monotonic() - self._born >= self._patience:
-            self._progress.start()
-            self._shown = True
         if event.kind == "stage":
             self._tasks[event.step] = self._progress.add_task(_short(event.step), total=event.total)
         elif event.kind == "progress" and event.step in self._tasks:
-            task = self._progress.tasks[self._tasks[event.step]]
-            self._progress.update(task.id, completed=event.done)
+            self._progress.update(self._tasks[event.step], completed=event.done)
         elif event.kind == "compile":
             self._progress.console.print(event.text, style="dim")
 

@@ -15,15 +15,26 @@ from roman_nexus.engine import cost, level2, pipelines
 from roman_nexus.engine.cache import ResultCache
 from roman_nexus.engine.events import Event, Listener
 from roman_nexus.engine.plan import Plan
-from roman_nexus.engine.planner import Selected, make_plan, select
+from roman_nexus.engine.planner import Selected, check_steps, make_plan, select
 from roman_nexus.engine.result import RampProduct, RateImage, Run
 from roman_nexus.engine.run import Carried, carry_out
 from roman_nexus.engine.source import ExposureInput, lookup, open_input
-from roman_nexus.errors import DataWarning, OptionError, RomanNexusError, RomanNexusWarning, RunCancelled
+from roman_nexus.engine.watch import FileWatch
+from roman_nexus.errors import (
+    CacheError,
+    DataWarning,
+    OptionError,
+    RomanNexusError,
+    RomanNexusWarning,
+    RunCancelled,
+)
 
 __all__ = ["Request", "open_request"]
 
+_INPUT, _REFERENCE = "the input", "the {} reference"  #: what files are called in messages
 _LEVELS = {"L2": None, "cal": None, "rate": None}
+#: Catching warnings changes the state of the whole process: one thread at a time.
+_CATCHING = threading.Lock()
 
 
 class Request:
@@ -38,6 +49,7 @@ class Request:
         made: Plan,
         cache: ResultCache | None,
         notes: list[str],
+        watch: FileWatch,
     ) -> None:
         self.settings = settings
         self.source = source
@@ -46,6 +58,7 @@ class Request:
         self.plan = made
         self.cache = cache
         self.notes = notes
+        self.watch = watch
 
     def carry_out(self, tell: Listener, cancelled: threading.Event) -> Run:
         """Carry out the plan, telling the listener and remembering what it took."""
@@ -66,6 +79,7 @@ class Request:
                     self.plan, self.selected, self.source, self.references, cache=self.cache, scratch=scratch,
                     listener=listener, cancelled=cancelled,
                 )  # fmt: skip
+            self._check_unchanged()
         except KeyboardInterrupt:
             listener(Event("cancel", "interrupted"))
             raise
@@ -80,6 +94,17 @@ class Request:
         listener(Event("finish", f"done in {carried.seconds['wall']:.1f} s", seconds=carried.seconds["wall"]))
         product = self._product(carried, [event for event in log if event.kind != "progress"])
         return Run(self.plan, self.references, product, carried.seconds, log, self.notes, cost.peak_rss_mb())
+
+    def _check_unchanged(self) -> None:
+        """Throw away a result whose input or references were rewritten while it was made."""
+        try:
+            if self.plan.to_run:
+                self.watch.check()
+        except RomanNexusError:
+            for step in self.plan.to_run:
+                if self.cache is not None:
+                    self.cache.remove(step.key)
+            raise
 
     def _product(self, carried: Carried, log: Sequence[Event]) -> RateImage | RampProduct:
         """Wrap the arrays; the metadata are made when somebody asks for them."""
@@ -96,9 +121,12 @@ class Request:
         for reftype in sorted(needed):
             reference = self.references.get(reftype)
             names[reftype] = "N/A" if reference is None else reference.name
-        read = _metadata_reader(self.source)
+        read, watch = _metadata_reader(self.source), self.watch
+        meta_steps = [step for step in self.selected.steps.values() if step.level == "meta" and carried.later]
+        again = {_REFERENCE.format(needs.reftype) for step in meta_steps for needs in step.references}
 
         def make() -> dict[str, Any]:
+            watch.check(_INPUT, *again)
             updates = carried.updates | (carried.later() if carried.later else {})
             return level2.product_metadata(
                 read(), self.plan, kind=kind, status=status, references=names, updates=updates, log=log,
@@ -152,7 +180,6 @@ def open_request(
     memory_budget_mb: float | None,
 ) -> Iterator[Request]:
     """Understand a request; closes the input and the references at the end."""
-    from roman_nexus.products.digests import DigestMemory
     from roman_nexus.references import resolve
 
     folder = str(cache) if isinstance(cache, (str, Path)) else None
@@ -167,13 +194,16 @@ def open_request(
             raise OptionError(msg)
         stop = to
     with contextlib.ExitStack() as stack:
-        digests = DigestMemory(settings.cache_path)
+        digests = _digest_memory(settings, wanted=results is not None)
+        watch = FileWatch()
+        if isinstance(product, (str, Path)):
+            watch.add(_INPUT, Path(product))
         opened = open_input(product, digests=digests)
         stack.callback(opened.close)
         selected = select(opened, start=start, stop=stop, skip=skip, options=options or {})
         needs = [item for step in selected.active for item in step.references]
         notes = list(opened.warnings)
-        with warnings.catch_warnings(record=True) as caught:
+        with _CATCHING, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RomanNexusWarning)
             found = resolve(
                 needs, opened.info, source=_reference_source(source, settings, opened), overrides=overrides,
@@ -181,11 +211,31 @@ def open_request(
             )  # fmt: skip
         stack.callback(found.close)
         notes += [str(item.message) for item in caught if issubclass(item.category, RomanNexusWarning)]
+        for reftype, record in found.records.items():
+            if record.path is not None:
+                watch.add(_REFERENCE.format(reftype), record.path)
+        notes += check_steps(opened, selected, found)
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=4)
         made = make_plan(opened, selected, found, cache=results, threads=settings.worker_threads)
         cost.check_budget(made.memory_mb, made.memory_items, settings.memory_budget_mb)
-        yield Request(settings, opened, selected, found, made, results, notes)
+        yield Request(settings, opened, selected, found, made, results, notes, watch)
+
+
+def _digest_memory(settings: settings_module.Settings, *, wanted: bool) -> Any:
+    """Open the memory of digests; without a cache, a folder that cannot be used does not matter."""
+    from roman_nexus.products.digests import DigestMemory
+
+    try:
+        return DigestMemory(settings.cache_path)
+    except CacheError as error:
+        if not wanted:
+            return None
+        msg = (
+            f"the cache folder {settings.cache_path} cannot be used ({error.__cause__ or error}); set "
+            "ROMAN_NEXUS_CACHE_DIR to a folder that can be written, or say cache=False"
+        )
+        raise CacheError(msg) from error
 
 
 def _split_references(references: Any, source: Any) -> tuple[dict[str, Any], Any]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from roman_nexus.dq import count_flags
 from roman_nexus.engine.plan import Plan
-from roman_nexus.errors import ProductLevelError
+from roman_nexus.errors import OutputError, ProductLevelError
+from roman_nexus.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,15 +69,15 @@ class _Product:
         """File name of the product."""
         return f"{self.name}_{self.suffix}.asdf"
 
-    def save(self, path: str | Path, *, schema: str = "newest", compression: Literal["lz4"] | None = "lz4") -> Path:
+    def save(self, path: str | Path, *, schema: str | None = None, compression: Literal["lz4"] | None = "lz4") -> Path:
         """Write the product, validated, under a temporary name that is then moved.
 
         Parameters
         ----------
         path : path
             A folder, or the full path of the file.
-        schema : str
-            "newest", "as-input" or "2.1.0" (for romancal 1.1.0).
+        schema : str, optional
+            "newest", "as-input" or "2.1.0" (for romancal 1.1.0); by default the setting ``schema``.
         compression : "lz4" or None
 
         Returns
@@ -95,7 +96,7 @@ class _Product:
         if target.is_dir() or target.suffix != ".asdf":
             target = target / self.filename
         return write_product(
-            self.kind, self.arrays, self.meta, target, schema=schema, compression=compression,
+            self.kind, self.arrays, self.meta, target, schema=schema or load().schema, compression=compression,
             input_tag=self.input_tag or None,
         )  # fmt: skip
 
@@ -222,7 +223,7 @@ class Run:
         self,
         folder: str | Path = ".",
         *,
-        schema: str = "newest",
+        schema: str | None = None,
         compression: Literal["lz4"] | None = "lz4",
         wcs: bool = True,
     ) -> list[Path]:
@@ -241,10 +242,19 @@ class Run:
         -------
         list of Path
             The files.
+
+        Raises
+        ------
+        OutputError
+            If they cannot be written.
         """
         target = Path(folder)
         if target.suffix != ".asdf":
-            target.mkdir(parents=True, exist_ok=True)
+            try:
+                target.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                msg = f"cannot make the folder {target}: {error.strerror or error}; name another one"
+                raise OutputError(msg) from error
             target = target / self.product.filename
         written = [self.product.save(target, schema=schema, compression=compression)]
         if wcs and isinstance(self.product, RateImage) and self.product.wcs is not None:
@@ -269,7 +279,7 @@ class Run:
         return f"{self.plan._repr_html_()}{product}<table><tbody>{rows}</tbody></table>{warned}"
 
 
-def _save_wcs(image: RateImage, target: Path, schema: str) -> Path:
+def _save_wcs(image: RateImage, target: Path, schema: str | None) -> Path:
     """Write the small file that holds the coordinates of the image and of its ramp."""
     from roman_nexus.products.files import write_product
     from roman_nexus.wcs.build import level1_wcs
@@ -282,5 +292,6 @@ def _save_wcs(image: RateImage, target: Path, schema: str) -> Path:
     meta = {name: image.meta[name] for name in (*groups, *basic) if name in image.meta}
     tree = {"wcs_l2": image.wcs, "wcs_l1": level1_wcs(image.wcs)}
     return write_product(
-        "wcs", {}, meta, path, schema=schema, compression=None, extra=tree, input_tag=image.input_tag or None
-    )
+        "wcs", {}, meta, path, schema=schema or load().schema, compression=None, extra=tree,
+        input_tag=image.input_tag or None,
+    )  # fmt: skip

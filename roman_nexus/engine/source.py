@@ -6,24 +6,24 @@ Pixels are read later, block by block.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roman_nexus.engine.pipelines import EXPOSURE_TYPES
-from roman_nexus.errors import InputError, ProductLevelError, ShapeError
-from roman_nexus.steps.step import CHANNEL_WIDTH, ExposureInfo, Pointing, RampBlock, RawBlock
+from roman_nexus.engine.metadata import check_count, check_read_pattern, exposure_info, lookup
+from roman_nexus.errors import FileFormatError, InputError, ProductLevelError, ShapeError
+from roman_nexus.steps.step import BORDER, CHANNEL_WIDTH, ExposureInfo, RampBlock, RawBlock
 
-__all__ = ["ExposureInput", "open_input"]
+__all__ = ["PLANES", "ExposureInput", "lookup", "open_input"]
 
 Kind = Literal["science_raw", "ramp", "image"]
-PLACEHOLDER = -999999
+#: Planes of an image; the last two are optional.
+PLANES = ("data", "dq", "err", "var_poisson", "chisq", "dumo", "var_rnoise", "var_flat")
 BORDER_ARRAYS = tuple(
     f"{prefix}border_ref_pix_{side}" for prefix in ("", "dq_") for side in ("left", "right", "top", "bottom")
 )
@@ -76,6 +76,11 @@ class ExposureInput:
     _blocks: Any = None
 
     @property
+    def where(self) -> str:
+        """The input, for messages."""
+        return str(self.path or self.name)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(F, ny, nx) of the ramp in the full frame."""
         return (self.info.nresultants, *self.info.shape)
@@ -86,11 +91,11 @@ class ExposureInput:
         dq = self.arrays.get("resultantdq")
         read = self.arrays.get("reference_read")
         return RawBlock(
-            data=np.asarray(self.arrays["data"][cube]),
+            data=np.asarray(self.arrays["data"][cube], dtype=np.uint16),
             rows=rows,
             columns=slice(0, self.info.shape[1]),
             resultantdq=None if dq is None else np.asarray(dq[cube]),
-            reference_read=None if read is None else np.asarray(read[rows]),
+            reference_read=None if read is None else np.asarray(read[rows], dtype=np.uint16),
         )
 
     def ramp_block(self, rows: slice) -> RampBlock:
@@ -107,7 +112,7 @@ class ExposureInput:
     def whole(self, name: str) -> NDArray[Any] | None:
         """Return a whole (small) array, or None if the input has none of that name."""
         array = self.arrays.get(name)
-        return None if array is None else np.array(array)
+        return None if array is None else np.array(array, dtype=array.dtype.newbyteorder("="))
 
     def release(self) -> None:
         """Give back decoded pieces of the file; they are decoded again if they are needed again."""
@@ -135,36 +140,53 @@ def open_input(product: Any, *, digests: Any = None) -> ExposureInput:
     ------
     FileFormatError, ProductLevelError, InputError, ShapeError
     """
-    from roman_nexus.products.blocks import open_blocks
-    from roman_nexus.products.digests import array_digest, file_digest, value_digest
+    return _open_file(Path(product), digests) if isinstance(product, (str, Path)) else _open_model(product)
 
-    if isinstance(product, (str, Path)):
-        path = Path(product)
-        if not path.is_file():
-            msg = f"there is no file {path}; give the path of a Level 1, ramp or Level 2 ASDF file"
-            raise InputError(msg)
-        blocks = open_blocks(path)
-        try:
-            tree = blocks.tree["roman"]
-            kind = _kind(re.sub(r".*/|-[\d.]+$", "", blocks.roman_tag or ""), str(path))
-            arrays = {name: value for name, value in tree.items() if hasattr(value, "dtype")}
-            opened = _checked(kind, tree["meta"], arrays, path.stem, path)
-            opened.digest = file_digest(path, memory=digests)
-        except BaseException:
-            blocks.close()
-            raise
-        opened._blocks, opened.tag = blocks, blocks.roman_tag or ""
-        return opened
-    model_type = type(product).__name__
-    kind = _kind(model_type, model_type)
-    names = ("data", "amp33", "resultantdq", "reference_read", "reference_amp33", "groupdq", "pixeldq", "dq", "err",
-             "var_poisson", "var_rnoise", "var_flat", "chisq", "dumo", "jump_indices", *BORDER_ARRAYS)  # fmt: skip
-    arrays = {name: product[name] for name in names if name in product}
-    meta = product["meta"]
-    stem = Path(str(meta.get("filename", "unnamed"))).stem
+
+def _open_file(path: Path, digests: Any) -> ExposureInput:
+    from roman_nexus.products.blocks import open_blocks
+    from roman_nexus.products.digests import file_digest
+
+    if not path.is_file():
+        found = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        msg = f"{found}; give the path of a Level 1, ramp or Level 2 ASDF file"
+        raise InputError(msg)
+    blocks = open_blocks(path)
+    try:
+        tree = blocks.tree.get("roman")
+        if not isinstance(tree, dict):
+            keys = ", ".join(map(str, blocks.tree)) or "none"
+            msg = f"{path} is ASDF but no Roman product: it has no 'roman' tree; its top keys are {keys}"
+            raise FileFormatError(msg)
+        kind = _kind(re.sub(r".*/|-[\d.]+$", "", blocks.roman_tag or ""), str(path))
+        arrays = {name: value for name, value in tree.items() if hasattr(value, "dtype")}
+        opened = _checked(kind, tree.get("meta"), arrays, path.stem, path)
+        opened.digest = file_digest(path, memory=digests)
+    except BaseException:
+        blocks.close()
+        raise
+    opened._blocks, opened.tag = blocks, blocks.roman_tag or ""
+    return opened
+
+
+def _open_model(product: Any) -> ExposureInput:
+    from roman_nexus.products.digests import array_digest, value_digest
+
+    tag = str(getattr(product, "tag", "") or "")
+    name = type(product).__name__
+    kind = _kind(name if name in _KINDS or not tag else re.sub(r".*/|-[\d.]+$", "", tag), f"the {name} given")
+    names = ("data", "amp33", "resultantdq", "reference_read", "reference_amp33", "groupdq", "pixeldq", *PLANES,
+             "jump_indices", *BORDER_ARRAYS)  # fmt: skip
+    arrays = {name: product[name] for name in names if name in product and hasattr(product[name], "dtype")}
+    meta = product.meta if "meta" in product else None
+    stem = Path(str(lookup(meta, "filename") or "unnamed")).stem
     opened = _checked(kind, meta, arrays, stem, None)
-    opened.model, opened.tag = product, str(getattr(product, "tag", "") or "")
-    opened.digest = value_digest({name: array_digest(np.asarray(array)) for name, array in arrays.items()})
+    opened.model, opened.tag = product, tag
+    # a model can be changed in memory: the numbers follow from its metadata too
+    opened.digest = value_digest(
+        {name: array_digest(np.asarray(array)) for name, array in arrays.items()}
+        | {"kind": kind, "exposure": asdict(opened.info)}
+    )
     return opened
 
 
@@ -175,7 +197,7 @@ def _kind(tag: str, what: str) -> Kind:
         msg = f"{what} is a ground-test product ({tag}); convert it first with ScienceRawModel.create_from_model"
         raise ProductLevelError(msg)
     msg = (
-        f"{what} holds {tag or 'an untagged tree'!r}; a run starts from a Level 1 file (wfi_science_raw), "
+        f"{what} is {repr(tag) if tag else 'an untagged tree'}; a run starts from a Level 1 file (wfi_science_raw), "
         "a ramp (ramp) or a Level 2 image (wfi_image)"
     )
     raise ProductLevelError(msg)
@@ -184,51 +206,57 @@ def _kind(tag: str, what: str) -> Kind:
 def _checked(kind: Kind, meta: Any, arrays: dict[str, Any], name: str, path: Path | None) -> ExposureInput:
     """Gather the facts a run needs and refuse what cannot be calibrated."""
     where = str(path or name)
+    if not hasattr(meta, "keys"):
+        msg = (
+            f"{where} has no metadata (roman.meta is {type(meta).__name__}); give the file as it came from the archive"
+        )
+        raise InputError(msg)
     if "data" not in arrays:
-        msg = f"{where} has no array 'data'; found {', '.join(arrays) or 'no arrays'}"
+        msg = f"{where} has no array 'data', only {', '.join(arrays) or 'none'}; is it a whole Roman product?"
         raise ShapeError(msg)
     warnings: list[str] = []
-    shape = _check_arrays(kind, arrays, where)
-    info = _info(meta, shape, where, warnings)
+    shape = _check_image(arrays, where) if kind == "image" else _check_ramp(kind, arrays, where)
+    info = exposure_info(meta, shape, where, warnings)
+    if kind != "image":
+        check_read_pattern(info.read_pattern, arrays["data"].shape[0], where)
     if kind == "science_raw":
-        _check_read_pattern(info.read_pattern, arrays["data"].shape[0], where)
-        _check_count(meta, arrays, where)
-    elif kind == "ramp":
-        _check_read_pattern(info.read_pattern, arrays["data"].shape[0], where)
-    cal_step = lookup(meta, "cal_step") or {}
+        check_count(meta, arrays["data"].shape[0], where, reference_read="reference_read" in arrays)
+    cal_step = lookup(meta, "cal_step")
+    cal_step = cal_step if hasattr(cal_step, "items") else {}
     completed = frozenset(str(step) for step, status in cal_step.items() if str(status) == "COMPLETE")
     stem = re.sub(r"_(uncal|cal|[a-z0-9]+)$", "", name) if kind != "science_raw" else name.removesuffix("_uncal")
     return ExposureInput(kind, info, meta, arrays, path, stem, "", completed, warnings=warnings)
 
 
-def lookup(meta: Any, dotted: str, default: Any = None) -> Any:
-    """Return a value of nested metadata by its dotted path."""
-    node = meta
-    for part in dotted.split("."):
-        try:
-            node = node[part]
-        except (KeyError, TypeError, AttributeError):
-            return default
-    return node
-
-
-def _check_arrays(kind: Kind, arrays: Mapping[str, Any], where: str) -> tuple[int, int]:
-    """Check shapes and types; return the full-frame shape."""
+def _check_image(arrays: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """Check the planes of an image; return the full-frame shape."""
     data = arrays["data"]
-    if kind == "image":
-        if data.ndim != 2 or data.dtype != np.float32:
-            msg = f"{where}: data is {data.dtype} {data.shape}; expected float32 (ny, nx)"
-            raise ShapeError(msg)
-        return data.shape[0] + 8, data.shape[1] + 8
-    wanted = np.uint16 if kind == "science_raw" else np.float32
-    if data.ndim != 3 or data.dtype != wanted:
-        msg = f"{where}: data is {data.dtype} {tuple(data.shape)}; expected {np.dtype(wanted)} (resultants, ny, nx)"
+    if data.ndim != 2 or data.dtype != np.float32 or 0 in data.shape:
+        msg = f"{where}: data is {data.dtype} {tuple(data.shape)}; expected float32 (ny, nx)"
+        raise ShapeError(msg)
+    half = dict.fromkeys(PLANES, np.dtype(np.float16)) | {"data": np.dtype(np.float32), "dq": np.dtype(np.uint32)}
+    optional = ("var_rnoise", "var_flat")
+    missing = [name for name in PLANES if name not in arrays and name not in optional]
+    if missing:
+        msg = f"{where} has no {', '.join(missing)}, which a Level 2 image has; start from the Level 1 file"
+        raise ShapeError(msg)
+    for name, dtype in half.items():
+        _check_array(arrays.get(name), name, dtype, data.shape, where)
+    return data.shape[0] + 2 * BORDER, data.shape[1] + 2 * BORDER
+
+
+def _check_ramp(kind: Kind, arrays: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """Check the arrays of a Level 1 file or a ramp; return the full-frame shape."""
+    data = arrays["data"]
+    wanted = np.dtype(np.uint16 if kind == "science_raw" else np.float32)
+    if data.ndim != 3 or data.dtype.newbyteorder("=") != wanted:
+        msg = f"{where}: data is {data.dtype} {tuple(data.shape)}; expected {wanted} (resultants, ny, nx)"
         raise ShapeError(msg)
     n_res, n_rows, n_columns = data.shape
-    if n_columns % CHANNEL_WIDTH or n_rows < 16 or not n_columns:
+    if n_columns % CHANNEL_WIDTH or n_rows < 16 or not n_columns or not n_res:
         msg = (
-            f"{where}: a frame of {n_rows} x {n_columns} cannot be a WFI detector; the number of columns must be a "
-            f"multiple of {CHANNEL_WIDTH} (full frame: 4096 x 4096)"
+            f"{where}: data is {n_res} x {n_rows} x {n_columns}, which cannot be a WFI detector; expected at least one "
+            f"resultant, 16 rows or more and a multiple of {CHANNEL_WIDTH} columns (full frame: 4096 x 4096)"
         )
         raise ShapeError(msg)
     rules: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -240,124 +268,16 @@ def _check_arrays(kind: Kind, arrays: Mapping[str, Any], where: str) -> tuple[in
         "pixeldq": (np.uint32, (n_rows, n_columns)),
     }
     required = ("amp33",) if kind == "science_raw" else ("amp33", "groupdq", "pixeldq")
-    for name, (dtype, shape) in rules.items():
-        array = arrays.get(name)
-        if array is None:
-            if name in required:
-                msg = f"{where} has no array {name!r}; a {kind} product needs {', '.join(('data', *required))}"
-                raise ShapeError(msg)
-            continue
-        if tuple(array.shape) != shape or array.dtype != dtype:
-            msg = f"{where}: {name} is {array.dtype} {tuple(array.shape)}; expected {np.dtype(dtype)} {shape}"
+    for name in required:
+        if name not in arrays:
+            msg = f"{where} has no array {name!r}; a {kind} product needs {', '.join(('data', *required))}"
             raise ShapeError(msg)
+    for name, (dtype, shape) in rules.items():
+        _check_array(arrays.get(name), name, np.dtype(dtype), shape, where)
     return n_rows, n_columns
 
 
-def _check_read_pattern(pattern: tuple[tuple[int, ...], ...], n_resultants: int, where: str) -> None:
-    if len(pattern) != n_resultants:
-        msg = f"{where}: the read pattern has {len(pattern)} resultants but data has {n_resultants}"
-        raise InputError(msg)
-    previous = 0
-    for index, reads in enumerate(pattern):
-        if not reads:
-            msg = f"{where}: resultant {index} of the read pattern has no reads"
-            raise InputError(msg)
-        for read in reads:
-            if read <= previous:
-                msg = (
-                    f"{where}: read {read} of resultant {index} does not come after read {previous}; "
-                    "reads must be numbered from 1 and ascend"
-                )
-                raise InputError(msg)
-            previous = read
-
-
-def _check_count(meta: Any, arrays: Mapping[str, Any], where: str) -> None:
-    """``nresultants`` may count the reference read that was subtracted on board."""
-    stated, found = lookup(meta, "exposure.nresultants"), arrays["data"].shape[0]
-    accepted = (found, found + 1) if "reference_read" in arrays else (found,)
-    if stated is not None and stated != PLACEHOLDER and int(stated) not in accepted:
-        msg = f"{where}: meta.exposure.nresultants is {stated} but data has {found} resultants"
-        raise InputError(msg)
-
-
-def _info(meta: Any, shape: tuple[int, int], where: str, warnings: list[str]) -> ExposureInfo:
-    detector = str(lookup(meta, "instrument.detector", ""))
-    if not re.fullmatch(r"WFI(0[1-9]|1[0-8])", detector):
-        msg = f"{where}: meta.instrument.detector is {detector!r}; expected WFI01 to WFI18"
-        raise InputError(msg)
-    exposure_type = str(lookup(meta, "exposure.type", ""))
-    if exposure_type not in EXPOSURE_TYPES:
-        msg = f"{where}: meta.exposure.type is {exposure_type!r}; expected one of {', '.join(EXPOSURE_TYPES)}"
-        raise InputError(msg)
-    frame_time = _number(lookup(meta, "exposure.frame_time"))
-    if frame_time is None or frame_time <= 0:
-        msg = f"{where}: meta.exposure.frame_time is {lookup(meta, 'exposure.frame_time')!r}; expected seconds above 0"
-        raise InputError(msg)
-    pattern = lookup(meta, "exposure.read_pattern") or ()
-    try:
-        read_pattern = tuple(tuple(int(read) for read in reads) for reads in pattern)
-    except (TypeError, ValueError) as error:
-        msg = f"{where}: meta.exposure.read_pattern is {pattern!r}; expected a list of lists of read numbers"
-        raise InputError(msg) from error
-    offset = lookup(meta, "instrument.data_encoding_offset", 0) or 0
-    if offset == PLACEHOLDER:
-        offset = 0
-    if not 0 <= int(offset) <= 65535:
-        msg = f"{where}: meta.instrument.data_encoding_offset is {offset}; expected 0 to 65535 DN"
-        raise InputError(msg)
-    table = lookup(meta, "exposure.ma_table_number")
-    return ExposureInfo(
-        detector=detector,
-        optical_element=str(lookup(meta, "instrument.optical_element", "")),
-        exposure_type=exposure_type,
-        read_pattern=read_pattern,
-        frame_time=frame_time,
-        start_time=_time(lookup(meta, "exposure.start_time")),
-        shape=shape,
-        guide_window=_guide_window(meta),
-        data_encoding_offset=int(offset),
-        pointing=_pointing(meta, warnings),
-        ma_table_number=None if table in (None, PLACEHOLDER) else int(table),
-    )
-
-
-def _number(value: Any) -> float | None:
-    """Return a finite number, or None for what stands for "missing"."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) and number != PLACEHOLDER else None
-
-
-def _time(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = value.get("value", "")
-    return str(getattr(value, "isot", value or ""))
-
-
-def _guide_window(meta: Any) -> tuple[int, int, int, int] | None:
-    limits = [_number(lookup(meta, f"guide_star.window_{name}")) for name in ("xstart", "xstop", "ystart", "ystop")]
-    if any(limit is None for limit in limits):
-        return None
-    xstart, xstop, ystart, ystop = (int(limit) for limit in limits if limit is not None)
-    return xstart, xstop, ystart, ystop
-
-
-def _pointing(meta: Any, warnings: list[str]) -> Pointing | None:
-    names = ("v2_ref", "v3_ref", "ra_ref", "dec_ref", "roll_ref")
-    numbers = {name: _number(lookup(meta, f"wcsinfo.{name}")) for name in names}
-    missing = [name for name, number in numbers.items() if number is None]
-    if missing:
-        warnings.append(f"meta.wcsinfo lacks {', '.join(missing)}: the pointing of this exposure is not known")
-        return None
-    parity, angle = _number(lookup(meta, "wcsinfo.vparity")), _number(lookup(meta, "wcsinfo.v3yangle"))
-    return Pointing(
-        **{name: number for name, number in numbers.items() if number is not None},
-        vparity=-1 if parity is None else int(parity),
-        v3yangle=-60.0 if angle is None else angle,
-        scale_factor=_number(lookup(meta, "velocity_aberration.scale_factor")),
-    )
+def _check_array(array: Any, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> None:
+    if array is not None and (tuple(array.shape) != tuple(shape) or array.dtype.newbyteorder("=") != dtype):
+        msg = f"{where}: {name} is {array.dtype} {tuple(array.shape)}; expected {dtype} {tuple(shape)}, to go with data"
+        raise ShapeError(msg)

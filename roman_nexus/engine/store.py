@@ -81,8 +81,8 @@ class TileStore:
                 written = os.pwrite(self._descriptor, view, position)
             except OSError as error:
                 msg = (
-                    f"cannot write to the scratch file in {self._folder}: {error.strerror or error}; free some space or "
-                    "set ROMAN_NEXUS_SCRATCH_DIR to a folder with room"
+                    f"cannot write to the scratch file in {self._folder}: {error.strerror or error}; free some space "
+                    "or set ROMAN_NEXUS_SCRATCH_DIR to a folder with room"
                 )
                 raise OutputError(msg) from error
             view, position = view[written:], position + written

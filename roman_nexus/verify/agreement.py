@@ -256,36 +256,47 @@ def _compare_piece(
 ) -> Agreement:
     pixels, place = cut
     mine, other = (
-        np.asarray(array[pixels]).astype(array.dtype.newbyteorder("="), copy=False) for array in (ours, theirs)
+        np.ascontiguousarray(array[pixels]).astype(array.dtype.newbyteorder("="), copy=False)
+        for array in (ours, theirs)
     )
-    chosen = np.ones(mine.shape, dtype=np.bool_) if where is None else np.asarray(where[pixels])
-    only_one = np.zeros(mine.shape, dtype=np.bool_)
-    numbers, difference = chosen, 0.0
+    differing = _bits(mine) != _bits(other)  # nearly all values are the same bits: only the others are looked at
+    compared = mine.size
+    if where is not None:
+        chosen = np.asarray(where[pixels])
+        compared = int(np.count_nonzero(chosen))
+        differing &= chosen
+    flat = np.flatnonzero(differing)
+    first, second = mine.reshape(-1)[flat], other.reshape(-1)[flat]
+    only_one = np.zeros(flat.shape, dtype=np.bool_)
+    numbers = np.ones(flat.shape, dtype=np.bool_)
     if mine.dtype.kind == "f":
-        nan_mine, nan_other = np.isnan(mine), np.isnan(other)
-        only_one = (nan_mine != nan_other) & chosen
-        numbers = ~(nan_mine | nan_other) & chosen
-    distance = np.zeros(mine.shape, dtype=np.uint64)
-    distance[numbers] = _distance(mine[numbers], other[numbers], flags)
-    both = numbers & np.isfinite(mine) & np.isfinite(other)
-    apart = both & (distance > 0)
-    if apart.any():
-        difference = float(np.abs(mine[apart].astype(np.float64) - other[apart].astype(np.float64)).max())
-    compared = int(np.count_nonzero(chosen))
+        only_one = np.isnan(first) != np.isnan(second)
+        numbers = ~(np.isnan(first) | np.isnan(second))
+    distance = np.zeros(flat.shape, dtype=np.uint64)
+    distance[numbers] = _distance(first[numbers], second[numbers], flags)
+    apart = numbers & np.isfinite(first) & np.isfinite(second) & (distance > 0)
+    gap = np.abs(first[apart].astype(np.float64) - second[apart].astype(np.float64))
     mismatch = int(np.count_nonzero(only_one))
-    within_one = compared - mismatch - int(np.count_nonzero(distance > 1))
+    within_one = close = compared - mismatch - int(np.count_nonzero(distance > 1))
+    if allowed is not None:
+        limit = allowed[0] * np.abs(second[apart].astype(np.float64)) + allowed[1]
+        infinite = np.count_nonzero(distance[~apart])  # an infinite value is close to itself only
+        close = compared - mismatch - int(infinite) - int(np.count_nonzero(gap > limit))
     return Agreement(
         compared=compared,
         identical=compared - mismatch - int(np.count_nonzero(distance)),
         within_one=within_one,
         max_ulp=int(distance.max(initial=0)),
-        max_difference=difference,
+        max_difference=float(gap.max(initial=0.0)),
         nan_mismatch=mismatch,
-        close=within_one
-        if allowed is None
-        else compared - mismatch - _count_apart(mine, other, apart, distance, allowed),
-        worst=_find_worst(mine, other, distance, only_one, place),
+        close=close,
+        worst=_find_worst(mine, other, flat, np.where(only_one, np.inf, distance.astype(np.float64)), place),
     )
+
+
+def _bits(values: NDArray[Any]) -> NDArray[Any]:
+    """View values as unsigned integers."""
+    return values.view({1: np.uint8, **_UNSIGNED}[values.dtype.itemsize])
 
 
 def _distance(ours: NDArray[Any], theirs: NDArray[Any], flags: bool) -> NDArray[np.uint64]:
@@ -299,39 +310,22 @@ def _distance(ours: NDArray[Any], theirs: NDArray[Any], flags: bool) -> NDArray[
     return counts.astype(np.uint64)
 
 
-def _count_apart(
-    ours: NDArray[Any],
-    theirs: NDArray[Any],
-    finite: NDArray[np.bool_],
-    distance: NDArray[np.uint64],
-    allowed: tuple[float, float],
-) -> int:
-    """Count the pairs of numbers that are further apart than allowed; an infinite value is, unless it is the same."""
-    relative, absolute = allowed
-    other = theirs[finite].astype(np.float64)
-    gap = np.abs(ours[finite].astype(np.float64) - other)
-    infinite = int(np.count_nonzero((distance > 0) & ~finite))
-    return infinite + int(np.count_nonzero(gap > relative * np.abs(other) + absolute))
-
-
 def _find_worst(
     ours: NDArray[Any],
     theirs: NDArray[Any],
-    distance: NDArray[np.uint64],
-    only_one: NDArray[np.bool_],
+    flat: NDArray[np.intp],
+    rank: NDArray[np.float64],
     place: tuple[int, ...],
 ) -> tuple[Worst, ...]:
-    rank = distance.astype(np.float64)
-    rank[only_one] = np.inf
-    differing = np.flatnonzero(rank)
-    if differing.size > _NWORST:
-        order = np.argpartition(rank.ravel()[differing], -_NWORST)[-_NWORST:]
-        differing = differing[order]
+    """Find the values of highest rank; `flat` says where they lie in the piece, `place` where the piece lies."""
+    order = np.flatnonzero(rank)
+    if order.size > _NWORST:
+        order = order[np.argpartition(rank[order], -_NWORST)[-_NWORST:]]
     found = []
-    for flat in differing:
-        index = tuple(int(i) for i in np.unravel_index(flat, ours.shape))
+    for number in order:
+        index = tuple(int(i) for i in np.unravel_index(flat[number], ours.shape))
         shifted = tuple(i + first for i, first in zip(index, place, strict=True))
-        found.append(Worst(shifted, float(ours[index]), float(theirs[index]), float(rank[index])))
+        found.append(Worst(shifted, float(ours[index]), float(theirs[index]), float(rank[number])))
     return _worst_first(found)
 
 

@@ -127,7 +127,7 @@ def test_another_exposure_has_other_noise_and_the_same_truth(exposure):
     assert (simulate(dataclasses.replace(exposure.request, seed=2)).truth.rate != exposure.truth.rate).mean() > 0.9
 
 
-@pytest.mark.parametrize("schema", ["2.1.0", "2.2.0"])
+@pytest.mark.parametrize("schema", ["2.1.0", "newest"])
 def test_level1_file_is_valid_and_complete(tmp_path, schema):
     from roman_datamodels import datamodels
 
@@ -137,7 +137,7 @@ def test_level1_file_is_valid_and_complete(tmp_path, schema):
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
     with datamodels.open(path) as model:
         model.validate()
-        assert model.tag.endswith(f"wfi_science_raw-{schema}")
+        assert schema == "newest" or model.tag.endswith(f"wfi_science_raw-{schema}")
         for name in ("data", "amp33", "resultantdq", "reference_read", "reference_amp33"):
             np.testing.assert_array_equal(model[name], getattr(exposure, name))
         meta = model.meta

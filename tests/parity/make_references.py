@@ -335,9 +335,11 @@ def make_references(folder: Path, detector: str) -> dict[str, str]:
     out.write("distortion", model, element=True)
     area = pixel_area(distortion)
     make_photom(out, models, make_flat(out, models, pixel, gain, area), area)
-    rng = out.rng(99)
-    decay = {f"WFI{i:02d}": {"amplitude": float(rng.uniform(0.5, 2)), "time_constant": float(rng.uniform(15, 40))}
-             for i in range(1, 19)}  # fmt: skip
+    rng = np.random.default_rng([SEED, 1, 99])  # one table for all detectors, so every detector's file is the same
+    decay = {
+        f"WFI{i:02d}": {"amplitude": float(rng.uniform(0.5, 2)), "time_constant": float(rng.uniform(15, 40))}
+        for i in range(1, 19)
+    }
     out.write("darkdecaysignal", models.DarkdecaysignalRefModel.create_fake_data({"decay_table": decay}))
     make_psf(out, models)
     return out.files

@@ -32,6 +32,8 @@ SMALL = ("A28", "A29", "A30", "A34")
 FULL = ("A31", "A32", "A33", "A35", "truth")
 KEYS = ("nine", "encoded", "short", "wfi18")
 
+NOTE = 110  # characters of a note in the printed table
+
 #: Slow even on synthetic input: full frames of 4096 x 4096 that romancal insists on.
 SLOW = ("A7", "A8", "A9")
 
@@ -94,8 +96,9 @@ def small(python: Path, folder: Path, wanted: list[str], image: Path | None) -> 
 
 def full(python: Path, folder: Path, wanted: list[str]) -> tuple[list[Row], Path | None]:
     """Run the checks on full frames; also a Level 2 file that romancal is to take on."""
-    import roman_nexus as rn
     from fullframe import Inputs, run_full
+
+    import roman_nexus as rn
 
     subprocess.run([str(python), str(HERE / "make_inputs.py"), str(folder / "inputs")], check=True)
     inputs = Inputs(folder / "inputs")
@@ -110,22 +113,18 @@ def order(item: Row) -> tuple[int, str]:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as text."""
-    head = ("check", "what", "compared", "identical", "max ulp", "verdict", "note")
-    lines = [head]
+    """The rows as text; build/parity.json has the notes in full."""
+    lines = [("check", "what", "compared", "identical", "max ulp", "verdict", "note")]
     for item in rows:
         ulp = "" if item.max_ulp is None else str(item.max_ulp)
-        share = f"{100 * item.identical:.5f} %"
+        note = " ".join(item.note.split())
+        note = note if len(note) <= NOTE or not item.passed else f"{note[:NOTE]}..."
         verdict = "pass" if item.passed else "FAIL"
-        lines.append((item.check, item.what, str(item.compared), share, ulp, verdict, item.note))
-    widths = [max(len(line[i]) for line in lines) for i in range(6)]
-    text = []
-    for line in lines:
-        text.append("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)) + "  " + line[6])
-    for item in rows:
-        if not item.passed and item.worst:
-            text.append(f"worst of {item.check} {item.what}: " + "; ".join(item.worst))
-    return "\n".join(line.rstrip() for line in text)
+        lines.append((item.check, item.what, str(item.compared), f"{100 * item.identical:.5f} %", ulp, verdict, note))
+    widths = [*(max(len(line[i]) for line in lines) for i in range(6)), 0]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    failures = [item for item in rows if not item.passed and item.worst]
+    return "\n".join([*text, *(f"worst of {item.check} {item.what}: {'; '.join(item.worst)}" for item in failures)])
 
 
 def write(path: Path, rows: list[Row]) -> None:

@@ -39,6 +39,7 @@ MODELS = {
 }
 PRODUCTS = {"science_raw": "wfi_science_raw", "ramp": "ramp", "image": "wfi_image", "wcs": "wfi_wcs"}
 KINDS = list(PRODUCTS)
+NEWEST_IS_2_2 = datamodels.ImageModel.create_minimal().tag.endswith("2.2.0")
 
 
 def arrays_for(kind: str, *, optional: bool = False) -> dict[str, np.ndarray]:
@@ -96,7 +97,7 @@ def test_what_is_written_is_valid_and_reads_back_equal(
 def test_the_newest_schema_gets_what_it_requires_and_the_history_says_so(
     raw_meta: dict[str, Any], tmp_path: Path
 ) -> None:
-    if not datamodels.ImageModel.create_minimal().tag.endswith("2.2.0"):
+    if not NEWEST_IS_2_2:
         pytest.skip("the installed roman_datamodels has no schema 2.2.0")
     before = repr(raw_meta)
     arrays = arrays_for("image")
@@ -130,7 +131,8 @@ def test_metadata_of_old_schemas_are_brought_up_to_date(kind: str, version: str,
     path = files.write_product(kind, arrays_for(kind), meta, tmp_path / "new.asdf")
     files.open(path, mode="strict").close()
     notes = history(path)
-    assert any("wfi_acm_z_defocus_size" in note for note in notes)
+    if NEWEST_IS_2_2:
+        assert any("wfi_acm_z_defocus_size" in note for note in notes)
     assert any("hga_move" in note for note in notes) == (version < "2")
 
 

@@ -126,12 +126,11 @@ def _fit_fast(inputs: _Inputs) -> tuple[FitBlock, NDArray[np.uint8]]:
         one, two = inputs.detection.one_threshold * BELOW, inputs.detection.two_threshold * BELOW
     gain, readnoise, terms = inputs.gain, inputs.readnoise, inputs.times.terms
     fit_block(block.data, block.groupdq, gain, readnoise, terms, network, one, two, images, outcome)
-    unlike = np.zeros(shape, dtype=np.bool_)  # the fast path knows neither this guess nor grown flags
+    # the fast path knows neither the other first guess nor grown flags
     if inputs.options.first_guess == "usable":
-        unlike |= (block.groupdq != 0).any(axis=0)
+        outcome[(block.groupdq != 0).any(axis=0) & (outcome != UNFITTABLE)] = EXACT
     if inputs.expanded is not None:
-        unlike |= ((inputs.expanded[1:] & JUMP_DET) != 0).any(axis=0)
-    outcome[unlike & (outcome != UNFITTABLE)] = EXACT
+        outcome[((inputs.expanded[1:] & JUMP_DET) != 0).any(axis=0) & (outcome != UNFITTABLE)] = EXACT
     rate, err, var_poisson, var_rnoise, chisq, dumo = images
     return FitBlock(rate, err, var_poisson, var_rnoise, chisq, dumo, np.empty_like(block.pixeldq)), outcome
 

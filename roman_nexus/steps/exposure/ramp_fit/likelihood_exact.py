@@ -173,7 +173,7 @@ def _inverse_elements(use, x0, n, beta, theta, phi, q, v):  # type: ignore[no-un
     """Diagonal Ci and first off-diagonal Co of the inverse of the covariance matrix."""
     for j in range(q.shape[0]):
         for x in range(n):
-            q[j, CI + x] = theta[j, x] * phi[j + 1, x] / v[DET + x] * use[j, x0 + x]
+            q[j, CI + x] = theta[j, x] * phi[j + 1, x] / v[DET + x] * use[j, x0 + np.uint64(x)]
     for j in range(q.shape[0] - 1):
         for x in range(n):
             q[j, CO + x] = -beta[j, x] * theta[j, x] * phi[j + 2, x] / v[DET + x]
@@ -272,16 +272,16 @@ def _search_once(  # type: ignore[no-untyped-def]
     m, total = d.shape
     tile, v = np.zeros((9, m + 1, LANES)), np.empty(7 * LANES)
     q, w = np.empty((m, 4 * LANES)), np.empty((m, 4 * LANES))
-    for x0 in range(0, total, LANES):
-        n = min(LANES, total - x0)
+    for start in range(0, total, LANES):
+        n, x0 = min(LANES, total - start), np.uint64(start)
         solve_tile(d, use, photon, read, scale, x0, n, terms, tile, q, v)
         _inverse_elements(use, x0, n, tile[BETA], tile[THETA], tile[PHI], q, v)
         _omit_one(q, v, w, n)
         _omit_pair(q, v, w, n)
         for x in range(n):
             chi = v[CHI + x]
-            rate[x0 + x] = v[B + x] * (1.0 / v[C + x])
-            _replace_masked(use, x0 + x, x, rate[x0 + x], chi, w)
-            drop[x0 + x], without[x0 + x] = _choose(
-                use, x0 + x, x, chi, w, one_threshold, two_threshold, one_allowed, two_allowed
+            rate[x0 + np.uint64(x)] = v[B + x] * (1.0 / v[C + x])
+            _replace_masked(use, x0 + np.uint64(x), x, rate[x0 + np.uint64(x)], chi, w)
+            drop[x0 + np.uint64(x)], without[x0 + np.uint64(x)] = _choose(
+                use, x0 + np.uint64(x), x, chi, w, one_threshold, two_threshold, one_allowed, two_allowed
             )

@@ -16,9 +16,13 @@ chi^2. In long ramps, where chi^2 is larger without a jump, the gains themselves
 and P = W - W 1 1' W / C, dropping the set S of differences gains u_S' P_SS^-1 u_S. Each pixel is judged by itself, so
 results do not depend on how a frame is cut.
 
+All sums are kept in units of the squared read noise, so that V is aR + rho aP with one number rho per pixel.
+
 The kernels work on tiles of `LANES` columns that stay in the first-level cache, with the loop over columns
-innermost, so that it compiles to vector instructions. Vectors of a tile live in one flat array at fixed offsets:
-a compiler must know that they do not overlap.
+innermost, so that it compiles to vector instructions. A compiler must know for that which arrays cannot overlap, and
+gives up if there are many. So a tile has three: `v` holds vectors at fixed offsets, `s` and `r` what depends on the
+difference, one line each. It must also know that indices are not negative, since those would count from the end:
+hence the unsigned columns.
 """
 
 from __future__ import annotations
@@ -45,40 +49,43 @@ OVERDETERMINED = 4  # usable differences from which it also matters which pair i
 SCREEN_FROM = 10  # differences from which chi-square is often above the threshold without a jump
 LANES = 64
 
-# offsets of the vectors of a tile
-PHOTON, READ, PIVOT, Y, Z, A, B, C, USED, CHECK = (i * LANES for i in range(10))
-UNIFORM, SP, SR, X, GUESS, H, U, P, SUSPECT = (i * LANES for i in range(10, 19))
-VECTORS = 19
-# offsets within the row of one difference
-ROW_FACTOR, ROW_Y, ROW_PIVOT, ROW_Z, ROW = (i * LANES for i in range(5))
+# offsets in `v`
+RATIO, READ, PIVOT, Y, Z, A, B, C, EARLY, CLEAR = (i * LANES for i in range(10))
+USED, BLANK, UNIFORM, SP, SR, X, GUESS, H, U, P, SUSPECT = (i * LANES for i in range(10, 21))
+VECTORS = 21
+# offsets in a line of `s`: differences (the median shuffles them), which are usable, differences masked with that
+DIFFERENCE, USE, MASKED, S_LINE = (i * LANES for i in range(4))
+# offsets in a line of `r`: results of the elimination
+FACTOR, R_Y, R_PIVOT, R_Z, R_LINE = (i * LANES for i in range(5))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _load(data, groupdq, y, x0, n, terms, v, difference, masked, use):  # type: ignore[no-untyped-def]
+def _load(data, groupdq, y, x0, n, terms, v, s):  # type: ignore[no-untyped-def]
     """Differences, usable differences and uniform slope of a tile."""
     for x in range(n):
+        v[EARLY + x] = data[0, y, x0 + np.uint64(x)]
+        v[CLEAR + x] = 1.0 if groupdq[0, y, x0 + np.uint64(x)] == 0 else 0.0
         v[USED + x] = 0.0
-        v[CHECK + x] = 0.0
-        v[UNIFORM + x] = terms[WEIGHT, 0] * data[0, y, x0 + x]
-    for j in range(difference.shape[0]):
+        v[UNIFORM + x] = terms[WEIGHT, 0] * v[EARLY + x]
+    for j in range(s.shape[0]):
         scale, weight = terms[INTERVAL, j], terms[WEIGHT, j + 1]
         for x in range(n):
-            late = data[j + 1, y, x0 + x]
-            d = np.float64(late - data[j, y, x0 + x]) * scale
-            difference[j, x] = d
-            v[CHECK + x] += d
+            late = data[j + 1, y, x0 + np.uint64(x)]
+            clear = 1.0 if groupdq[j + 1, y, x0 + np.uint64(x)] == 0 else 0.0
+            d = np.float64(late - np.float32(v[EARLY + x])) * scale
+            free = clear * v[CLEAR + x]
+            s[j, DIFFERENCE + x] = d
+            s[j, USE + x] = free
+            s[j, MASKED + x] = free * d
+            v[USED + x] += free
             v[UNIFORM + x] += weight * late
-        for x in range(n):
-            free = 1.0 if (groupdq[j, y, x0 + x] | groupdq[j + 1, y, x0 + x]) == 0 else 0.0
-            use[j, x] = free
-            masked[j, x] = free * difference[j, x]
-        for x in range(n):
-            v[USED + x] += use[j, x]
+            v[EARLY + x] = late
+            v[CLEAR + x] = clear
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _eliminate(v, masked, use, n, terms, rows, all_rows):  # type: ignore[no-untyped-def]
-    """Sum up A, B and C by forward elimination; keep in `rows` what `_noise_parts`, or also `_screen`, needs."""
+def _eliminate(v, s, n, terms, r, all_rows):  # type: ignore[no-untyped-def]
+    """Sum up A, B and C by forward elimination; keep in `r` what `_noise_parts`, or also `_screen`, needs."""
     for x in range(n):
         v[PIVOT + x] = 0.0
         v[Y + x] = 0.0
@@ -86,80 +93,80 @@ def _eliminate(v, masked, use, n, terms, rows, all_rows):  # type: ignore[no-unt
         v[A + x] = 0.0
         v[B + x] = 0.0
         v[C + x] = 0.0
-    for j in range(masked.shape[0]):
-        before = max(j - 1, 0)
-        kept = rows[j * ROW : (j + 1) * ROW]
+    for j in range(s.shape[0]):
+        before, line = max(j - 1, 0), r[j * R_LINE : (j + 1) * R_LINE]
         ap, ar = terms[PHOTON_DIAGONAL, j], terms[READ_DIAGONAL, j]
         bp, br = terms[PHOTON_COUPLING, j], terms[READ_COUPLING, j]
         for x in range(n):
-            one = use[j, x]
-            beta = (v[PHOTON + x] * bp + v[READ + x] * br) * (one * use[before, x])
+            one = s[j, USE + x]
+            beta = (v[RATIO + x] * bp + br) * (one * s[before, USE + x])
             factor = beta * v[PIVOT + x]
-            pivot = 1.0 / (v[PHOTON + x] * ap + v[READ + x] * ar - factor * beta)
+            pivot = 1.0 / (v[RATIO + x] * ap + ar - factor * beta)
             y = one - factor * v[Y + x]
-            z = masked[j, x] - factor * v[Z + x]
-            v[C + x] += y * y * pivot
-            v[B + x] += y * z * pivot
-            v[A + x] += z * z * pivot
+            z = s[j, MASKED + x] - factor * v[Z + x]
+            scaled = y * pivot
+            v[C + x] += y * scaled
+            v[B + x] += z * scaled
+            v[A + x] += z * (z * pivot)
             v[PIVOT + x] = pivot
             v[Y + x] = y
             v[Z + x] = z
-            kept[ROW_FACTOR + x] = factor
-            kept[ROW_Y + x] = y * pivot
+            line[FACTOR + x] = factor
+            line[R_Y + x] = scaled
         if all_rows:
             for x in range(n):
-                kept[ROW_PIVOT + x] = v[PIVOT + x]
-                kept[ROW_Z + x] = v[Z + x] * v[PIVOT + x]
+                line[R_PIVOT + x] = v[PIVOT + x]
+                line[R_Z + x] = v[Z + x] * v[PIVOT + x]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _noise_parts(v, rows, n, terms):  # type: ignore[no-untyped-def]
+def _noise_parts(v, r, n, terms):  # type: ignore[no-untyped-def]
     """Find x = W 1 by back substitution, and the photon and read parts of x' V x."""
     last = terms.shape[1] - 2
     ap, ar = terms[PHOTON_DIAGONAL, last], terms[READ_DIAGONAL, last]
     for x in range(n):
-        value = rows[last * ROW + ROW_Y + x]
+        value = r[last * R_LINE + R_Y + x]
         v[X + x] = value
         v[SP + x] = value * value * ap
         v[SR + x] = value * value * ar
     for j in range(last - 1, -1, -1):
-        kept, after = rows[j * ROW : (j + 1) * ROW], rows[(j + 1) * ROW : (j + 2) * ROW]
+        line, following = r[j * R_LINE : (j + 1) * R_LINE], r[(j + 1) * R_LINE : (j + 2) * R_LINE]
         ap, ar = terms[PHOTON_DIAGONAL, j], terms[READ_DIAGONAL, j]
         bp, br = 2.0 * terms[PHOTON_COUPLING, j + 1], 2.0 * terms[READ_COUPLING, j + 1]
         for x in range(n):
-            following = v[X + x]
-            value = kept[ROW_Y + x] - after[ROW_FACTOR + x] * following
+            next_value = v[X + x]
+            value = line[R_Y + x] - following[FACTOR + x] * next_value
             v[X + x] = value
-            v[SP + x] += value * (value * ap + following * bp)
-            v[SR + x] += value * (value * ar + following * br)
+            v[SP + x] += value * (value * ap + next_value * bp)
+            v[SR + x] += value * (value * ar + next_value * br)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _start(gain, readnoise, y, x0, n, v):  # type: ignore[no-untyped-def]
-    """Set the covariance for the first fit from the median of the differences."""
+    """Set rho = guess / (gain sigma^2) for the first fit, the guess being the median of the differences."""
     for x in range(n):
-        guess, noise = v[GUESS + x], np.float64(readnoise[y, x0 + x])
-        v[PHOTON + x] = (guess if guess > 0.0 else 0.0) / gain[y, x0 + x]
+        guess, noise = v[GUESS + x], np.float64(readnoise[y, x0 + np.uint64(x)])
         v[READ + x] = noise * noise
+        v[RATIO + x] = (guess if guess > 0.0 else 0.0) / (gain[y, x0 + np.uint64(x)] * v[READ + x])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _classify(gain, readnoise, y, x0, n, one, v, outcome):  # type: ignore[no-untyped-def]
-    """Decide who may be fitted here, and set the covariance for the final fit from the first rate."""
+    """Decide who may be fitted here, and set rho for the final fit from the first rate."""
     for x in range(n):
-        g, s, used = gain[y, x0 + x], readnoise[y, x0 + x], v[USED + x]
+        g, noise, used = gain[y, x0 + np.uint64(x)], readnoise[y, x0 + np.uint64(x)], v[USED + x]
         first = v[B + x] / v[C + x]
-        chi2 = v[A + x] - v[B + x] * first
-        usual = (g > 0) & (g < np.inf) & (s > 0) & (s < np.inf)
-        empty = (used == 0.0) | (v[CHECK + x] * 0.0 != 0.0) | (g != g) | (s != s)
+        chi2 = (v[A + x] - v[B + x] * first) / v[READ + x]
+        usual = (g > 0) & (g < np.inf) & (noise > 0) & (noise < np.inf)
+        empty = (used == 0.0) | (g != g) | (noise != noise)
         safe = usual & (used >= WELL_POSED) & (chi2 < one)
-        outcome[y, x0 + x] = UNFITTABLE if empty else (FITTED if safe else EXACT)
-        v[PHOTON + x] = (first if first > 0.0 else 0.0) / g
-        v[CHECK + x] = np.nan if empty else 0.0
+        outcome[y, x0 + np.uint64(x)] = UNFITTABLE if empty else (FITTED if safe else EXACT)
+        v[RATIO + x] = (first if first > 0.0 else 0.0) / (g * v[READ + x])
+        v[BLANK + x] = np.nan if empty else 0.0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _screen(v, rows, n, m, one, two):  # type: ignore[no-untyped-def]
+def _screen(v, r, n, m, one, two):  # type: ignore[no-untyped-def]
     """Mark lanes where dropping a difference might gain `one`, or a pair of neighbours `two`."""
     for x in range(n):
         v[SUSPECT + x] = 0.0
@@ -170,18 +177,19 @@ def _screen(v, rows, n, m, one, two):  # type: ignore[no-untyped-def]
         v[P + x] = 1.0
     for j in range(m - 1, -1, -1):
         after = min(j + 1, m - 1)
-        kept, following = rows[j * ROW : (j + 1) * ROW], rows[after * ROW : (after + 1) * ROW]
+        line, following = r[j * R_LINE : (j + 1) * R_LINE], r[after * R_LINE : (after + 1) * R_LINE]
         for x in range(n):
-            factor, weight = following[ROW_FACTOR + x], v[SP + x]
-            c = kept[ROW_Y + x] - factor * v[X + x]
-            h = kept[ROW_Z + x] - factor * v[H + x]
+            factor, weight = following[FACTOR + x], v[SP + x]
+            c = line[R_Y + x] - factor * v[X + x]
+            h = line[R_Z + x] - factor * v[H + x]
             inverse = 1.0 / v[C + x]
             u = h - v[B + x] * inverse * c
-            diagonal = kept[ROW_PIVOT + x] + factor * factor * weight
+            diagonal = line[R_PIVOT + x] + factor * factor * weight
             p = diagonal - c * c * inverse
             q = -factor * weight - c * v[X + x] * inverse
             gain = u * u * v[P + x] - 2.0 * u * v[U + x] * q + v[U + x] * v[U + x] * p
-            fine = (u * u < one * p) & (gain < two * (p * v[P + x] - q * q))
+            enough_one, enough_two = one * v[READ + x], two * v[READ + x]
+            fine = (u * u < enough_one * p) & (gain < enough_two * (p * v[P + x] - q * q))
             v[SUSPECT + x] += 0.0 if fine else 1.0
             v[X + x] = c
             v[H + x] = h
@@ -194,7 +202,7 @@ def _screen(v, rows, n, m, one, two):  # type: ignore[no-untyped-def]
 def _any_exact(outcome, y, x0, n):  # type: ignore[no-untyped-def]
     largest = np.uint8(0)
     for x in range(n):
-        largest = max(largest, outcome[y, x0 + x])
+        largest = max(largest, outcome[y, x0 + np.uint64(x)])
     return largest == EXACT
 
 
@@ -202,23 +210,24 @@ def _any_exact(outcome, y, x0, n):  # type: ignore[no-untyped-def]
 def _absolve(gain, readnoise, y, x0, n, v, outcome):  # type: ignore[no-untyped-def]
     """Keep the lanes here that `_screen` did not mark."""
     for x in range(n):
-        g, s = gain[y, x0 + x], readnoise[y, x0 + x]
-        usual = (g > 0) & (g < np.inf) & (s > 0) & (s < np.inf)
-        if usual & (v[USED + x] >= OVERDETERMINED) & (v[SUSPECT + x] == 0.0) & (outcome[y, x0 + x] == EXACT):
-            outcome[y, x0 + x] = FITTED
+        g, noise = gain[y, x0 + np.uint64(x)], readnoise[y, x0 + np.uint64(x)]
+        usual = (g > 0) & (g < np.inf) & (noise > 0) & (noise < np.inf)
+        if usual & (v[USED + x] >= OVERDETERMINED) & (v[SUSPECT + x] == 0.0) & (outcome[y, x0 + np.uint64(x)] == EXACT):
+            outcome[y, x0 + np.uint64(x)] = FITTED
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _finish(v, bits, n):  # type: ignore[no-untyped-def]
     """Turn the sums into results, in place; dumo is rounded to odd (see `uniform`)."""
     for x in range(n):
-        inverse = 1.0 / v[C + x] + v[CHECK + x]
+        inverse = 1.0 / v[C + x] + v[BLANK + x]
         best = v[B + x] * inverse
-        v[A + x] -= v[B + x] * best
+        variance = v[READ + x] * inverse
+        v[A + x] = (v[A + x] - v[B + x] * best) / v[READ + x]
         v[B + x] = best
-        v[SP + x] *= v[PHOTON + x] * inverse * inverse
-        v[SR + x] *= v[READ + x] * inverse * inverse
-        v[C + x] = np.sqrt(inverse)
+        v[SP + x] *= v[RATIO + x] * inverse * variance
+        v[SR + x] *= inverse * variance
+        v[C + x] = np.sqrt(variance)
         v[UNIFORM + x] -= np.float32(best)
     for x in range(n):
         slope = bits[UNIFORM + x]
@@ -228,7 +237,7 @@ def _finish(v, bits, n):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, error_model="numpy")
 def _store(v, offset, images, k, y, x0, n):  # type: ignore[no-untyped-def]
     for x in range(n):
-        images[k, y, x0 + x] = v[offset + x]
+        images[k, y, x0 + np.uint64(x)] = v[offset + x]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -255,23 +264,22 @@ def fit_block(data, groupdq, gain, readnoise, terms, network, one, two, images, 
     """
     m = data.shape[0] - 1
     screen = m >= SCREEN_FROM
-    v = np.empty(VECTORS * LANES)
+    v, s, r = np.empty(VECTORS * LANES), np.empty((m, S_LINE)), np.empty(m * R_LINE)
     bits, guess = v.view(np.int64), v[GUESS : GUESS + LANES]
-    difference, masked, use = np.empty((m, LANES)), np.empty((m, LANES)), np.empty((m, LANES))
-    rows = np.empty(m * ROW)
     for y in range(data.shape[1]):
-        for x0 in range(0, data.shape[2], LANES):
-            n = min(LANES, data.shape[2] - x0)
-            _load(data, groupdq, y, x0, n, terms, v, difference, masked, use)
-            take_median(difference, network, n, guess)
+        for start in range(0, data.shape[2], LANES):
+            n = min(LANES, data.shape[2] - start)
+            x0 = np.uint64(start)
+            _load(data, groupdq, y, x0, n, terms, v, s)
+            take_median(s, network, n, guess)
             _start(gain, readnoise, y, x0, n, v)
-            _eliminate(v, masked, use, n, terms, rows, screen)
+            _eliminate(v, s, n, terms, r, screen)
             _classify(gain, readnoise, y, x0, n, one, v, outcome)
             if screen and _any_exact(outcome, y, x0, n):
-                _screen(v, rows, n, m, one, two)
+                _screen(v, r, n, m, one, two)
                 _absolve(gain, readnoise, y, x0, n, v, outcome)
-            _eliminate(v, masked, use, n, terms, rows, False)
-            _noise_parts(v, rows, n, terms)
+            _eliminate(v, s, n, terms, r, False)
+            _noise_parts(v, r, n, terms)
             _finish(v, bits, n)
             _store(v, B, images, 0, y, x0, n)
             _store(v, C, images, 1, y, x0, n)

@@ -103,12 +103,12 @@ def _build(d, use, photon, read, x0, n, terms, alpha, beta, data, v):  # type: i
         bp, br = terms[PHOTON_COUPLING, j + 1], terms[READ_COUPLING, j + 1]
         after = min(j + 1, d.shape[0] - 1)
         for x in range(n):
-            alpha[j, x] = (photon[x0 + x] * ap + read[x0 + x] * ar) / v[SCALE + x]
+            alpha[j, x] = (photon[x0 + np.uint64(x)] * ap + read[x0 + np.uint64(x)] * ar) / v[SCALE + x]
         for x in range(n):
-            beta[j, x] = (photon[x0 + x] * bp + read[x0 + x] * br) / v[SCALE + x]
+            beta[j, x] = (photon[x0 + np.uint64(x)] * bp + read[x0 + np.uint64(x)] * br) / v[SCALE + x]
         for x in range(n):
-            beta[j, x] = beta[j, x] * use[after, x0 + x] * use[j, x0 + x]
-            data[j, x] = d[j, x0 + x] * use[j, x0 + x]
+            beta[j, x] = beta[j, x] * use[after, x0 + np.uint64(x)] * use[j, x0 + np.uint64(x)]
+            data[j, x] = d[j, x0 + np.uint64(x)] * use[j, x0 + np.uint64(x)]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -179,7 +179,7 @@ def _moments(data, use, x0, n, beta, theta, phi, leading, leading_d, trailing, t
             inner = phi[j + 1, x] * leading_d[j + 1, x] + theta[j, x] * trailing_d[j, x]
             q[j, BP + x] = sign / v[DET + x] * inner
         for x in range(n):
-            q[j, CP + x] *= use[j, x0 + x]
+            q[j, CP + x] *= use[j, x0 + np.uint64(x)]
             v[B + x] += data[j, x] * q[j, CP + x]
             v[C + x] += q[j, CP + x]
         for x in range(n):
@@ -196,7 +196,7 @@ def _moments(data, use, x0, n, beta, theta, phi, leading, leading_d, trailing, t
 def _variances(photon, read, x0, n, terms, q, v, fit):  # type: ignore[no-untyped-def]
     """Photon and read-noise variance of the rate, from the weights C'/C and the unscaled, unmasked covariance."""
     for x in range(n):
-        p, r = photon[x0 + x], read[x0 + x]
+        p, r = photon[x0 + np.uint64(x)], read[x0 + np.uint64(x)]
         diagonal_p, diagonal_r, coupled_p, coupled_r, before = 0.0, 0.0, 0.0, 0.0, 0.0
         for j in range(q.shape[0]):
             weight = q[j, CP + x] / v[C + x]
@@ -206,8 +206,8 @@ def _variances(photon, read, x0, n, terms, q, v, fit):  # type: ignore[no-untype
                 coupled_p += weight * before * (p * terms[PHOTON_COUPLING, j])
                 coupled_r += weight * before * (r * terms[READ_COUPLING, j])
             before = weight
-        fit[VAR_P, x0 + x] = diagonal_p + 2.0 * coupled_p
-        fit[VAR_R, x0 + x] = diagonal_r + 2.0 * coupled_r
+        fit[VAR_P, x0 + np.uint64(x)] = diagonal_p + 2.0 * coupled_p
+        fit[VAR_R, x0 + np.uint64(x)] = diagonal_r + 2.0 * coupled_r
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -217,7 +217,7 @@ def solve_tile(d, use, photon, read, scale, x0, n, terms, tile, q, v):  # type: 
     leading, leading_d = tile[LEADING], tile[LEADING_D]
     trailing, trailing_d = tile[TRAILING], tile[TRAILING_D]
     for x in range(n):
-        v[SCALE + x] = scale[x0 + x]
+        v[SCALE + x] = scale[x0 + np.uint64(x)]
     _build(d, use, photon, read, x0, n, terms, alpha, beta, data, v)
     _minors(alpha, beta, theta, phi, n)
     _trailing_sums(beta, phi, data, trailing, trailing_d, n)
@@ -230,11 +230,11 @@ def _fit_once(d, use, photon, read, scale, terms, fit):  # type: ignore[no-untyp
     """One weighted fit of every lane."""
     m, total = d.shape
     tile, q, v = np.zeros((9, m + 1, LANES)), np.empty((m, 4 * LANES)), np.empty(7 * LANES)
-    for x0 in range(0, total, LANES):
-        n = min(LANES, total - x0)
+    for start in range(0, total, LANES):
+        n, x0 = min(LANES, total - start), np.uint64(start)
         solve_tile(d, use, photon, read, scale, x0, n, terms, tile, q, v)
         for x in range(n):
-            fit[RATE, x0 + x] = v[B + x] * (1.0 / v[C + x])
-            fit[CHI2, x0 + x] = v[CHI + x]
-            fit[ERR, x0 + x] = np.sqrt(v[SCALE + x] / v[C + x])
+            fit[RATE, x0 + np.uint64(x)] = v[B + x] * (1.0 / v[C + x])
+            fit[CHI2, x0 + np.uint64(x)] = v[CHI + x]
+            fit[ERR, x0 + np.uint64(x)] = np.sqrt(v[SCALE + x] / v[C + x])
         _variances(photon, read, x0, n, terms, q, v, fit)
