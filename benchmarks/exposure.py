@@ -5,8 +5,8 @@
 The input is a full-size Level 1 file of romanisim, 9 resultants of 44 reads (16 reads for ols_cas22). Every figure of
 ours is the median of so many runs, each in a process of its own, so that memory is honest; kernels are compiled
 beforehand, and what compiling costs is a row of its own. romancal runs as often as ``--theirs`` says (4 to 6 minutes
-each); with ``--theirs 0`` its figures are those of the last `make parity` or `make bench`. Nothing else should run
-meanwhile.
+each) and counts with the smaller of its wall and CPU time; with ``--theirs 0`` its figures are those of the last
+`make parity` or `make bench`. Nothing else should run meanwhile.
 
 build/bench.json receives the table; the exit code is 1 if a goal's floor is missed.
 """
@@ -135,6 +135,11 @@ def median_cost(costs: list[StepCost]) -> StepCost:
     return StepCost(costs[0].step, **middle)
 
 
+def theirs_s(cost: StepCost) -> float:
+    """Seconds of the mission's pipeline: it uses one core, so load from elsewhere must not count for us."""
+    return min(cost.wall_s, cost.cpu_s)
+
+
 def wall(answers: list[dict[str, Any]], run: int = 0) -> float:
     """Median wall time of a run."""
     return statistics.median(answer["runs"][run]["wall_s"] for answer in answers)
@@ -169,9 +174,9 @@ def full_run(bench: Bench, key: str, options: dict[str, Any], name: str, floor: 
     bench.ours(key, options, arrays=str(arrays))  # compiles, and gives the arrays
     answers = bench.repeated(key, options)
     theirs = bench.theirs(key, options)
-    ratio = theirs.total.wall_s / wall(answers)
+    ratio = theirs_s(theirs.total) / wall(answers)
     exact = accuracy(bench, key, arrays, theirs.run)
-    rows = [Row(f"{name}, 2 threads", wall(answers), theirs.total.wall_s, ratio, peak(answers), theirs.total.peak_mb,
+    rows = [Row(f"{name}, 2 threads", wall(answers), theirs_s(theirs.total), ratio, peak(answers), theirs.total.peak_mb,
                 exact, f"at least {floor:g}x{aim}", ratio >= floor and "outside" not in exact)]  # fmt: skip
     cpu = statistics.median(answer["runs"][0]["cpu_s"] for answer in answers)
     rows.append(Row(f"{name}, CPU seconds", cpu, theirs.total.cpu_s, theirs.total.cpu_s / cpu))
@@ -195,8 +200,8 @@ def full_run(bench: Bench, key: str, options: dict[str, Any], name: str, floor: 
 def step_row(step: str, cost: StepCost, answers: list[dict[str, Any]]) -> Row:
     """One step; ours is added up over the threads, for fused steps have no wall time of their own."""
     ours = statistics.median(answer["runs"][0]["steps"].get(step, 0.0) for answer in answers)
-    ratio = cost.wall_s / ours if ours > 1e-3 else None
-    return Row(f"  step {step}, thread seconds", ours, cost.wall_s, ratio, None, cost.peak_mb)
+    ratio = theirs_s(cost) / ours if ours > 1e-3 else None
+    return Row(f"  step {step}, thread seconds", ours, theirs_s(cost), ratio, None, cost.peak_mb)
 
 
 def likelihood(bench: Bench) -> list[Row]:
@@ -214,7 +219,7 @@ def same_process(bench: Bench) -> list[Row]:
     seconds, memory = wall(answers, run=2), peak(answers)
     first = peak(bench.repeated("nine", LIKELIHOOD))
     return [
-        Row("full run, third in the same process", seconds, theirs.total.wall_s, theirs.total.wall_s / seconds),
+        Row("full run, third in the same process", seconds, theirs_s(theirs.total), theirs_s(theirs.total) / seconds),
         Row("peak memory of three runs in one process", ours_rss_mb=memory, goal=f"not growing: one run {first:.0f} MB",
             passed=memory <= 1.1 * first),
     ]  # fmt: skip
@@ -256,16 +261,16 @@ def rerun(bench: Bench) -> list[Row]:
     ran = sorted({step for answer in changed for step in answer["runs"][0]["ran"]})
     again = sorted({step for answer in unchanged for step in answer["runs"][0]["ran"]})
     first, second = wall(changed), wall(unchanged)
+    other, memory = theirs_s(theirs.total), theirs.total.peak_mb
     shutil.rmtree(cache, ignore_errors=True)
-    return [
-        Row("full run that also fills the cache", whole, theirs.total.wall_s, theirs.total.wall_s / whole),
-        Row("rerun with another flat (romancal: all again)", first, theirs.total.wall_s, theirs.total.wall_s / first,
-            peak(changed), theirs.total.peak_mb, f"ran {', '.join(ran)}",
-            f"at most 3 % of the full run ({0.03 * whole:.2f} s)", first <= 0.03 * whole),
-        Row("rerun with nothing changed (romancal: all again)", second, theirs.total.wall_s,
-            theirs.total.wall_s / second, peak(unchanged), theirs.total.peak_mb,
-            f"ran {', '.join(again) or 'nothing'}", "under 0.3 s", second < 0.3),
-    ]  # fmt: skip
+    limit = f"at most 3 % of the full run ({0.03 * whole:.2f} s)"
+    flat = Row("rerun with another flat (romancal: all again)", first, other, other / first, peak(changed), memory)
+    flat.accuracy, flat.goal, flat.passed = f"ran {', '.join(ran)}", limit, first <= 0.03 * whole
+    same = Row(
+        "rerun with nothing changed (romancal: all again)", second, other, other / second, peak(unchanged), memory
+    )
+    same.accuracy, same.goal, same.passed = f"ran {', '.join(again) or 'nothing'}", "under 0.3 s", second < 0.3
+    return [Row("full run that also fills the cache", whole, other, other / whole), flat, same]
 
 
 def seconds_of(command: list[str]) -> float:

@@ -10,9 +10,9 @@ from roman_nexus.engine.pipelines import load_step, step_names
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options of the steps
 
-Written by `python docs/options.py` from the steps themselves. How to give them: [rerun](rerun.md#options). The defaults are
-those of romancal 1.1.0; an option whose default is `romancal`, or which says so, switches off one of its slips
-([differences](differences.md)).
+Written by `python docs/options.py` from the steps themselves. How to give them: [rerun](rerun.md#options). The
+defaults are those of romancal 1.1.0; an option whose default is `romancal`, or which says so, switches off one of its
+slips ([differences](differences.md)).
 """
 
 
@@ -28,7 +28,7 @@ def page() -> str:
             parts.append("No options.\n")
             continue
         rows = [
-            f"| `{item.name}` | {_kind(item.type)} | `{item.default!r}` | {item.metadata['doc']}{_unit(item)} |"
+            f"| `{item.name}` | {_kind(item.type)} | `{_default(item.default)}` | {item.metadata['doc']}{_unit(item)} |"
             for item in fields
         ]
         parts.append("\n".join(["| option | values | default | meaning |", "|---|---|---|---|", *rows]) + "\n")
@@ -43,6 +43,10 @@ def _kind(annotation: object) -> str:
     if text.startswith("Literal["):
         return text.removeprefix("Literal[").removesuffix("]").replace("'", "`").replace('"', "`")
     return text.replace("|", "or").replace("bool", "true, false")
+
+
+def _default(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _unit(item: dataclasses.Field[object]) -> str:

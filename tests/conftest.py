@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 
@@ -13,3 +15,26 @@ def isolated_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     monkeypatch.setenv("ROMAN_NEXUS_PROGRESS", "off")
     for name in ("REFERENCES", "SCRATCH_DIR", "THREADS", "MEMORY_BUDGET_MB", "CACHE_LIMIT_GB", "SCHEMA"):
         monkeypatch.delenv(f"ROMAN_NEXUS_{name}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def small_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with the demo archive of the documentation, ``demo``, and the cache that it filled, ``cache``."""
+    from roman_nexus.demo import demo_archive
+
+    folder = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROMAN_NEXUS_CACHE_DIR", str(folder / "cache"))
+        demo_archive(folder / "demo", detectors=1, dithers=2, shape=(256, 256))
+    return folder
+
+
+@pytest.fixture
+def workplace(small_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a copy of the small archive the current folder, with its cache in use."""
+    import shutil
+
+    shutil.copytree(small_archive, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("ROMAN_NEXUS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -236,9 +236,10 @@ def make_plan(
     measured = cache.last_plan("timings") if cache else None
     reads = sum(len(group) for group in source.info.read_pattern)
     to_run = [step for position, step in enumerate(running) if position > cached_upto and step.level != "meta"]
-    # metadata are made on demand where nothing changed, and in any case where something did
+    # metadata that would come out as last time are made when somebody asks for them
     known = {name for name in components if (remembered or {}).get(name) == components[name]}
-    to_run += [step for step in running if step.level == "meta" and (to_run or step.name not in known)]
+    fitted = any(step.level in ("raw", "ramp", "fit") for step in to_run)
+    to_run += [step for step in running if step.level == "meta" and (fitted or step.name not in known)]
     seconds = cost.estimate_seconds(to_run, source.shape, reads, threads, measured)
 
     planned: list[PlannedStep] = []

@@ -75,7 +75,7 @@ class _Product:
         Parameters
         ----------
         path : path
-            A folder, or the full path of the file.
+            A folder (made if needed), or the full path of the file.
         schema : str, optional
             "newest", "as-input" or "2.1.0" (for romancal 1.1.0); by default the setting ``schema``.
         compression : "lz4" or None
@@ -92,9 +92,7 @@ class _Product:
         """
         from roman_nexus.products.files import write_product
 
-        target = Path(path)
-        if target.is_dir() or target.suffix != ".asdf":
-            target = target / self.filename
+        target = _file_in(Path(path), self.filename)
         return write_product(
             self.kind, self.arrays, self.meta, target, schema=schema or load().schema, compression=compression,
             input_tag=self.input_tag or None,
@@ -178,7 +176,7 @@ class Run:
     references : ReferenceSet
     product : RateImage or RampProduct
     seconds : dict of str to float
-        Time spent in each step, added up over the threads; wall times of the run under "wall".
+        Processor time of each step, added up over the threads; wall time of the run under "wall".
     log : list of Event
     warnings : list of str
     """
@@ -248,14 +246,7 @@ class Run:
         OutputError
             If they cannot be written.
         """
-        target = Path(folder)
-        if target.suffix != ".asdf":
-            try:
-                target.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                msg = f"cannot make the folder {target}: {error.strerror or error}; name another one"
-                raise OutputError(msg) from error
-            target = target / self.product.filename
+        target = _file_in(Path(folder), self.product.filename)
         written = [self.product.save(target, schema=schema, compression=compression)]
         if wcs and isinstance(self.product, RateImage) and self.product.wcs is not None:
             written.append(_save_wcs(self.product, target, schema))
@@ -267,7 +258,7 @@ class Run:
 
     def __repr__(self) -> str:
         lines = [str(self.plan), repr(self.product)]
-        lines.append("Time, added up over the threads")
+        lines.append("Processor time")
         lines += [f"  {name:<16}{value}" for name, value in self._rows()]
         lines += [f"Warning: {text}" for text in self.warnings]
         return "\n".join(lines)
@@ -277,6 +268,18 @@ class Run:
         warned = "".join(f"<p>Warning: {escape(text)}</p>" for text in self.warnings)
         product = self.product._repr_html_() if isinstance(self.product, RateImage) else escape(repr(self.product))
         return f"{self.plan._repr_html_()}{product}<table><tbody>{rows}</tbody></table>{warned}"
+
+
+def _file_in(place: Path, filename: str) -> Path:
+    """Return the full path of a product for a folder, which is made if needed, or for a full path."""
+    if place.suffix == ".asdf" and not place.is_dir():
+        return place
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"cannot make the folder {place}: {error.strerror or error}; name another one"
+        raise OutputError(msg) from error
+    return place / filename
 
 
 def _save_wcs(image: RateImage, target: Path, schema: str | None) -> Path:

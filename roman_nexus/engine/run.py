@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from roman_nexus.engine.plan import Plan
 from roman_nexus.engine.planes import PlaneWriter, release_rows
 from roman_nexus.engine.planner import Selected
 from roman_nexus.engine.source import BORDER_ARRAYS, ExposureInput
-from roman_nexus.engine.store import TileStore, row_slices
+from roman_nexus.engine.store import TileStore, row_slices, scratch_array
 from roman_nexus.engine.stream import RampStream, StreamResult
 from roman_nexus.errors import RunCancelled
 from roman_nexus.steps.step import ImageBlock, Step
@@ -196,11 +195,11 @@ class _Executor:
                 raise RunCancelled(msg)
             block = _image_block(arrays, types, cut)
             for step in steps:
-                begun = time.perf_counter()
+                begun = time.thread_time()
                 references = self.bound.block(step, block.rows, block.columns)
                 step.apply(block, references, self.selected.options[step.name], self.source.info, None)
                 with lock:
-                    spent[step.name] += time.perf_counter() - begun
+                    spent[step.name] += time.thread_time() - begun
             for plane in types:
                 writer.put(plane, cut.start, getattr(block, plane))
                 if plane in arrays:
@@ -224,11 +223,11 @@ class _Executor:
     def _run_meta_steps(self, steps: Sequence[Step]) -> dict[str, Any]:
         updates: dict[str, Any] = {}
         for step in steps:
-            started = time.perf_counter()
+            started = time.thread_time()
             updates.update(
                 step.apply(None, self.bound.whole(step), self.selected.options[step.name], self.source.info, None)
             )
-            self.seconds[step.name] = time.perf_counter() - started
+            self.seconds[step.name] = time.thread_time() - started
         return updates
 
     def _statistics(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
@@ -249,7 +248,8 @@ class _Executor:
         assert result.store is not None
         with result.store as store:
             arrays = _whole_ramp(store, self.scratch)
-        return Carried(arrays | {"amp33": result.amp33, **result.borders}, seconds=self.seconds)
+        arrays |= {"amp33": result.amp33, **result.borders}
+        return Carried(arrays, seconds=self.seconds, saturated=result.saturated)
 
 
 def _image_block(arrays: Mapping[str, NDArray[Any]], types: Mapping[str, Any], rows: slice) -> ImageBlock:
@@ -262,10 +262,8 @@ def _whole_ramp(store: TileStore, scratch: Path) -> dict[str, NDArray[Any]]:
     """Assemble the cubes of a ramp in an unlinked file that is mapped, or in memory if they are small."""
     n_res, n_rows, n_columns = store.shape
     if 4 * np.prod(store.shape) / 1e6 > cost.IN_MEMORY_LIMIT_MB:
-        folder = Path(tempfile.mkdtemp(prefix=".ramp-", dir=scratch))
-        data: NDArray[np.float32] = np.lib.format.open_memmap(folder / "data.npy", "w+", np.float32, store.shape)
-        groupdq: NDArray[np.uint8] = np.lib.format.open_memmap(folder / "groupdq.npy", "w+", np.uint8, store.shape)
-        shutil.rmtree(folder)
+        data: NDArray[np.float32] = scratch_array(scratch, store.shape, np.float32)
+        groupdq: NDArray[np.uint8] = scratch_array(scratch, store.shape, np.uint8)
     else:
         data = np.empty((n_res, n_rows, n_columns), np.float32)
         groupdq = np.empty((n_res, n_rows, n_columns), np.uint8)

@@ -10,20 +10,21 @@ Data-quality flags of resultants are kept sparsely: most tiles have none.
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from roman_nexus.errors import OutputError
 from roman_nexus.steps.step import CHANNEL_WIDTH, RampBlock
 
-__all__ = ["TileStore", "row_slices"]
+__all__ = ["TileStore", "row_slices", "scratch_array"]
 
 
 def row_slices(n_rows: int, rows_per_block: int) -> list[slice]:
@@ -228,3 +229,29 @@ def _scratch_file(folder: Path, size: int) -> int:
         )
         raise OutputError(msg) from error
     return descriptor
+
+
+def scratch_array(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Make an array that lies in an unlinked scratch file.
+
+    Its room on the disk is taken at once: a process that writes to a map of a full disk is killed.
+
+    Raises
+    ------
+    OutputError
+        If there is no room.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    descriptor = _scratch_file(folder, size)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+        mapped = mmap.mmap(descriptor, size)
+    except OSError as error:
+        msg = (
+            f"cannot keep {size / 1e6:.0f} MB in {folder}: {error.strerror or error}; free some space or set "
+            "ROMAN_NEXUS_SCRATCH_DIR to a folder with room"
+        )
+        raise OutputError(msg) from error
+    finally:
+        os.close(descriptor)
+    return np.frombuffer(mapped, dtype).reshape(shape)

@@ -50,7 +50,7 @@ class StreamResult:
     saturated : bool
         Every pixel is saturated: nothing after the gate was run.
     seconds : dict of str to float
-        Time spent in each step, added up over the threads.
+        Processor time of each step, added up over the threads.
     """
 
     amp33: NDArray[np.uint16]
@@ -208,7 +208,7 @@ class RampStream:
             options = self.options[step.name]
             if step.prepare is None or (step.needs_prepare and not step.needs_prepare(options, self.exposure)):
                 continue
-            started = time.perf_counter()
+            started = time.thread_time()
             frame = _Frame(self, group[:position])
             self.states[step.name] = step.prepare(frame, self.references.whole(step), options, self.exposure)
             self.amp33 = frame.amp33
@@ -307,7 +307,7 @@ class RampStream:
         else:
             first = todo.pop(0)
             raw = self.source.raw_block(rows)
-            started = time.perf_counter()
+            started = time.thread_time()
             block = first.apply(
                 raw, self.references.block(first, rows, raw.columns), self.options[first.name], self.exposure,
                 self.states.get(first.name),
@@ -320,13 +320,13 @@ class RampStream:
         return block
 
     def _apply(self, step: Step, block: RampBlock) -> None:
-        started = time.perf_counter()
+        started = time.thread_time()
         references = self.references.block(step, block.rows, block.columns)
         step.apply(block, references, self.options[step.name], self.exposure, self.states.get(step.name))
         self._add_time(step.name, started)
 
     def _fit(self, step: Step, block: RampBlock) -> FitBlock:
-        started = time.perf_counter()
+        started = time.thread_time()
         references = self.references.block(step, block.rows, block.columns)
         fit = step.apply(block, references, self.options[step.name], self.exposure, self.states.get(step.name))
         self._add_time(step.name, started)
@@ -357,7 +357,7 @@ class RampStream:
                 self._jumps.append(trimmed.astype(np.int16))
 
     def _add_time(self, name: str, started: float) -> None:
-        elapsed = time.perf_counter() - started
+        elapsed = time.thread_time() - started
         with self._lock:
             self.seconds[name] += elapsed
 

@@ -288,13 +288,21 @@ class Options:
         """
         hints = typing.get_type_hints(cls)
         names = [item.name for item in dataclasses.fields(cls)]
+        given: dict[str, Any] = {}
         for name, value in values.items():
             if name not in names:
                 known = ", ".join(names) or "none"
                 msg = f"{cls.__name__} has no option {name!r}; its options are: {known}"
                 raise OptionError(msg)
             _check_type(cls.__name__, name, value, hints[name])
-        return cls(**values)
+            # 2 and 2.0 are the same option: they must give the same key
+            given[name] = float(value) if type(value) is int and float in _kinds(hints[name]) else value
+        return cls(**given)
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """Return the types that an annotation names."""
+    return typing.get_args(hint) if typing.get_origin(hint) is not None else (hint,)
 
 
 def _check_type(owner: str, name: str, value: Any, hint: Any) -> None:
@@ -306,7 +314,7 @@ def _check_type(owner: str, name: str, value: Any, hint: Any) -> None:
             msg = f"{owner}.{name} is {value!r}; accepted are {', '.join(map(repr, accepted))}"
             raise OptionError(msg)
         return
-    kinds = typing.get_args(hint) if origin is not None else (hint,)
+    kinds = _kinds(hint)
     if type(None) in kinds and value is None:
         return
     kinds = tuple(kind for kind in kinds if isinstance(kind, type))

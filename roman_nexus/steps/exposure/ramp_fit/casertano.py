@@ -20,7 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from roman_nexus.steps.exposure.ramp_fit.covariance import ReadPattern, ramp_times
-from roman_nexus.steps.exposure.ramp_fit.flags import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
+from roman_nexus.steps.exposure.ramp_fit.flags import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED, UNUSABLE
 from roman_nexus.steps.exposure.ramp_fit.options import RampFitOptions
 from roman_nexus.steps.exposure.ramp_fit.uniform import uniform_minus_rate
 from roman_nexus.steps.step import ExposureInfo, FitBlock, RampBlock
@@ -34,7 +34,6 @@ EXPONENTS = np.array([0, 0.4, 1, 3, 6, 10], dtype=np.float32)
 TIME, READ, PHOTON = range(3)  # last axis of `RunTable.lags`
 F0, F1, F4 = np.float32(0), np.float32(1), np.float32(1e4)
 NAN32 = np.float32(np.nan)
-UNUSABLE = np.uint8(DO_NOT_USE | SATURATED)
 INTERCEPT, CONSTANT = 5.5, 1 / 3  # threshold for jumps, sigma
 
 
@@ -79,6 +78,14 @@ def make_table(read_pattern: ReadPattern, frame_time: float) -> RunTable:
     -------
     RunTable
         Do not write to its arrays: the result is shared.
+
+    Examples
+    --------
+    >>> from roman_nexus.steps.exposure.ramp_fit.casertano import make_table
+    >>> table = make_table(((1,), (2,), (3,)), 2.0)
+    >>> begin = table.start[0, 2]  # run of all three resultants, smallest exponent: least squares
+    >>> table.coefficients[begin : begin + 3].tolist()
+    [-0.25, 0.0, 0.25]
     """
     f = len(read_pattern)
     step = float(np.float32(frame_time))

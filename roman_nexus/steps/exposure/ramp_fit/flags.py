@@ -11,11 +11,25 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["DO_NOT_USE", "JUMP_DET", "NO_GAIN_VALUE", "SATURATED", "collapse_flags", "jumps_in", "sort_jumps"]
+from roman_nexus.dq import PixelFlag, ResultantFlag
 
-DO_NOT_USE, SATURATED, JUMP_DET = np.uint8(1), np.uint8(2), np.uint8(4)
-NO_GAIN_VALUE = np.uint32(1 << 19)
-UNUSABLE = np.uint8(3)  # DO_NOT_USE | SATURATED
+__all__ = [
+    "DO_NOT_USE",
+    "JUMP_DET",
+    "NO_GAIN_VALUE",
+    "SATURATED",
+    "UNUSABLE",
+    "collapse_flags",
+    "jumps_in",
+    "sort_jumps",
+]
+
+# the first three bits mean the same for a resultant and for a pixel
+DO_NOT_USE = np.uint8(ResultantFlag.DO_NOT_USE)
+SATURATED = np.uint8(ResultantFlag.SATURATED)
+JUMP_DET = np.uint8(ResultantFlag.JUMP_DET)
+UNUSABLE = np.uint8(DO_NOT_USE | SATURATED)
+NO_GAIN_VALUE = np.uint32(PixelFlag.NO_GAIN_VALUE)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -26,6 +40,16 @@ def collapse_flags(groupdq, pixeldq, dq):  # type: ignore[no-untyped-def]
     ----------
     groupdq : (F, ny, nx) uint8 ndarray
     pixeldq, dq : (ny, nx) uint32 ndarray
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.ramp_fit.flags import collapse_flags
+    >>> groupdq = np.array([[0, 0, 0], [0, 4, 2], [0, 0, 2]], dtype=np.uint8).reshape(3, 1, 3)
+    >>> dq = np.zeros((1, 3), dtype=np.uint32)
+    >>> collapse_flags(groupdq, np.zeros_like(dq), dq)
+    >>> dq
+    array([[0, 4, 3]], dtype=uint32)
     """
     nx = groupdq.shape[2]
     union, usable = np.empty(nx, np.uint8), np.empty(nx, np.uint16)
@@ -76,6 +100,15 @@ def jumps_in(groupdq: NDArray[np.uint8], rows: slice, columns: slice) -> NDArray
     Returns
     -------
     (N, 3) int16 ndarray
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.ramp_fit.flags import jumps_in
+    >>> groupdq = np.zeros((3, 1, 2), dtype=np.uint8)
+    >>> groupdq[2, 0, 1] = 4
+    >>> jumps_in(groupdq, slice(10, 11), slice(20, 22)).tolist()
+    [[2, 10, 21]]
     """
     resultant, y, x = np.nonzero(groupdq & JUMP_DET)
     return sort_jumps(resultant, y, x, rows, columns)

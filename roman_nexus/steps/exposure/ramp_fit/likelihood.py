@@ -50,6 +50,15 @@ def make_detection(options: RampFitOptions, times: RampTimes) -> Detection | Non
     -------
     Detection or None
         None when the options switch the search off.
+
+    Examples
+    --------
+    >>> from roman_nexus.steps.exposure.ramp_fit.covariance import ramp_times
+    >>> from roman_nexus.steps.exposure.ramp_fit.likelihood import make_detection
+    >>> from roman_nexus.steps.exposure.ramp_fit.options import RampFitOptions
+    >>> detection = make_detection(RampFitOptions(), ramp_times(((1,), (2, 3), (4, 5), (6,)), 3.0))
+    >>> detection.one_threshold, round(detection.two_threshold, 6), detection.two_allowed.tolist()
+    (20.25, 23.798545, [1.0, 1.0])
     """
     from scipy.special import chdtri, erfc
 

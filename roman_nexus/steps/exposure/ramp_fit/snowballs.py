@@ -77,10 +77,21 @@ def find_ellipses(mask: NDArray[np.bool_], min_area: float) -> list[Ellipse]:
     -------
     list of Ellipse
         In the order in which the regions begin, row by row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.ramp_fit.snowballs import find_ellipses
+    >>> mask = np.zeros((12, 12), dtype=bool)
+    >>> mask[2:7, 3:8] = True
+    >>> [(ellipse.x, ellipse.y) for ellipse in find_ellipses(mask, min_area=6)]
+    [(5.0, 4.0)]
     """
     from scipy import ndimage
     from skimage.measure import regionprops
 
+    if not mask.any():
+        return []
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     # a region whose bounding box is too small cannot pass: most single-pixel jumps go without a closer look
     boxes = [(rows.stop - rows.start) * (cols.stop - cols.start) for rows, cols in ndimage.find_objects(labels)]
@@ -110,6 +121,17 @@ def expand_large_events(groupdq: NDArray[np.uint8], rules: SnowballRules) -> int
     -------
     int
         Snowballs found.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.ramp_fit.options import RampFitOptions
+    >>> from roman_nexus.steps.exposure.ramp_fit.snowballs import expand_large_events, make_rules
+    >>> groupdq = np.zeros((2, 30, 30), dtype=np.uint8)
+    >>> groupdq[1, 10:19, 10:19] = 4  # a region of jumps ...
+    >>> groupdq[1, 13:16, 13:16] = 2  # ... around a core
+    >>> expand_large_events(groupdq, make_rules(RampFitOptions())), int(np.count_nonzero(groupdq)) > 150
+    (1, True)
     """
     last = len(groupdq) - 1
     found = 0

@@ -17,11 +17,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from roman_nexus.steps.exposure.ramp_fit.flags import SATURATED
 from roman_nexus.steps.step import FitBlock, RampBlock
 
 __all__ = ["CUT", "LAST", "fit_saturated", "round_to_odd", "uniform_minus_rate", "uniform_slope"]
 
-SATURATED = np.uint32(2)
 CUT = np.int64((1 << 29) - 1)  # bits of a float64 that float32 lacks
 LAST = np.int64(1 << 29)  # last bit that float32 has
 
@@ -85,6 +85,14 @@ def uniform_minus_rate(
     -------
     (...) float32 ndarray, DN/s
         Rounded to odd.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roman_nexus.steps.exposure.ramp_fit.uniform import uniform_minus_rate
+    >>> ramp = np.array([[0], [30], [40]], dtype=np.float32)  # 1 s apart
+    >>> uniform_minus_rate(ramp, np.array([-0.5, 0, 0.5]), np.array([19], dtype=np.float32))
+    array([1.], dtype=float32)
     """
     slope = np.empty(rate.size)
     uniform_slope(data.reshape(data.shape[0], -1), weights, slope)
