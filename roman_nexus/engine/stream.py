@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +86,10 @@ class _Frame:
         for rows in self._stream.rows:
             self._stream.check_cancelled()
             yield self._stream.load_rows(rows, self._earlier)
+
+    def map(self, function: Callable[[int], Any], items: Iterable[int]) -> list[Any]:
+        with ThreadPoolExecutor(self._stream.threads) as pool:
+            return list(pool.map(function, items))
 
     def cut(self, rows: slice, columns: slice) -> RampBlock:
         store = self._stream.store

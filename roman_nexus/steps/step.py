@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
@@ -262,6 +262,9 @@ class RampFrame(Protocol):
 
     def row_blocks(self) -> Iterator[RampBlock]:
         """Iterate over copies of all row blocks, processed by all earlier steps."""
+
+    def map(self, function: Callable[[int], Any], items: Iterable[int]) -> list[Any]:
+        """Call `function` on each item in the threads of the run; the results come in order."""
 
 
 # ------------------------------------------------------------------------------------------- options

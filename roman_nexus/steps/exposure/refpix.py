@@ -35,11 +35,13 @@ from roman_nexus.steps.exposure.reference_series import (
     border_spectrum,
     detrend,
     fill_missing,
+    fill_missing_single,
     fit_lines,
     fit_offset,
     read_order,
     sample_times,
     smooth_pauses,
+    smooth_pauses_single,
     spectrum_of,
 )
 from roman_nexus.steps.step import (
@@ -79,6 +81,13 @@ class RefpixOptions(Options):
     )
     fft_interpolate: bool = field(
         default=True, metadata={"doc": "smooth the pauses of amp33 with their neighbours, three times"}
+    )
+    amp33_arithmetic: Literal["romancal", "exact"] = field(
+        default="romancal",
+        metadata={
+            "doc": "how amp33 is interpolated: 'romancal' with float32 sums and transforms as the mission pipeline has "
+            "it, 'exact' with the float64 filter that they stand for (1e-5 DN apart)"
+        },
     )
     inverse_scale: Literal["romancal", "exact"] = field(
         default="romancal",
@@ -360,19 +369,22 @@ def _correct_amp33(frame: RampFrame, options: RefpixOptions) -> NDArray[np.compl
         edges = _border_row_numbers(ny)
         slope, intercept = fit_lines(times[edges].ravel(), counts[:, edges].reshape(nresultants, -1))
 
-    spectra = []
     corrected = np.empty(counts.shape, dtype=np.uint16)
-    for i in range(nresultants):
+    single = options.amp33_arithmetic == "romancal"
+
+    def correct(i: int) -> NDArray[np.complex64]:
         series = np.zeros((ny, ROW_SAMPLES), dtype=np.float32)
         series[:, places] = detrend(counts[i], times, slope[i], intercept[i])
         flat = series.reshape(-1)
         if options.cosine_interpolate:
-            fill_missing(flat)
+            (fill_missing_single if single else fill_missing)(flat)
         if options.fft_interpolate:
-            smooth_pauses(flat)
-        spectra.append(spectrum_of(flat))
+            (smooth_pauses_single if single else smooth_pauses)(flat)
         # as the mission stores it: the absolute value, truncated
         corrected[i] = np.minimum(np.abs(series[:, places] + offset), np.float32(65535))
+        return spectrum_of(flat)
+
+    spectra = frame.map(correct, range(nresultants))
     frame.amp33 = corrected
     return np.stack(spectra)
 
@@ -416,6 +428,7 @@ def _check_coefficients(arrays: Arrays, expected: tuple[int, ...]) -> None:
 
 STEP = Step(
     name="refpix",
+    version="2",
     level="ramp",
     options=RefpixOptions,
     apply=apply,
@@ -428,6 +441,7 @@ STEP = Step(
         "inverse_scale": "romancal scales the inverse transform by L + 2 instead of L",
         "switches": "romancal hands its four switches to the neighbours of those they are named after, and cannot "
         "switch fft_interpolate off; equal when all are on",
+        "amp33_arithmetic": "romancal interpolates amp33 with float32 sums and transforms",
         "amp33": "the corrected amp33 is the absolute value, truncated to integers",
     },
 )

@@ -9,11 +9,13 @@ from roman_nexus.steps.exposure.reference_series import (
     border_spectrum,
     detrend,
     fill_missing,
+    fill_missing_single,
     fit_lines,
     fit_offset,
     read_order,
     sample_times,
     smooth_pauses,
+    smooth_pauses_single,
     spectrum_of,
 )
 
@@ -143,3 +145,20 @@ def test_spectrum_is_divided_by_the_length() -> None:
     spectrum = spectrum_of(series)
     assert spectrum[10] == pytest.approx(2.5, abs=1e-5)
     assert np.abs(np.delete(spectrum, 10)).max() < 1e-5
+
+
+# ------------------------------------------------------------------------------ both kinds of arithmetic
+def test_both_kinds_of_arithmetic_agree_to_single_precision() -> None:
+    rng = np.random.default_rng(5)
+    series = rng.normal(0, 20, (64, 140)).astype(np.float32)
+    series[:, 128:] = 0
+    series[rng.random(series.shape) < 0.1] = 0
+    exact, single = series.ravel().copy(), series.ravel().copy()
+    fill_missing(exact)
+    fill_missing_single(single)
+    assert np.count_nonzero(exact) == np.count_nonzero(single)
+    np.testing.assert_allclose(single, exact, atol=2e-5)
+    smooth_pauses(exact)
+    smooth_pauses_single(single)
+    np.testing.assert_allclose(single, exact, atol=5e-5)
+    assert (single != exact).any()

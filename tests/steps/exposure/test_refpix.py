@@ -1,6 +1,7 @@
 """refpix: correlated read-out noise, measured on reference pixels."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,9 @@ class Frame:
     def cut(self, rows: slice, columns: slice) -> RampBlock:
         data = self.data[:, rows, columns].copy()
         return RampBlock(data, np.zeros(data.shape, np.uint8), self.pixeldq[rows, columns].copy(), rows, columns)
+
+    def map(self, function: Any, items: Any) -> list[Any]:
+        return [function(item) for item in items]
 
 
 def no_coefficients(ny: int, nx: int) -> Coefficients:
