@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from roman_nexus.steps.step import BORDER, CHANNEL_WIDTH, ExposureInfo, Step
+from roman_nexus.steps.step import BORDER, CHANNEL_WIDTH, ExposureInfo, Needs, Step
 
 __all__ = ["BoundReferences"]
 
@@ -23,36 +23,20 @@ class BoundReferences:
 
     def __init__(self, references: Mapping[str, Any], exposure: ExposureInfo) -> None:
         self._references = references
-        self._exposure = exposure
+        self.exposure = exposure
         self._whole: dict[tuple[str, str], Any] = {}
 
-    def block(self, step: Step, rows: slice, columns: slice) -> dict[str, dict[str, Any]]:
+    def block(self, step: Step, rows: slice, columns: slice) -> dict[str, Mapping[str, Any]]:
         """Cut the arrays of a step's references to rows and columns.
 
         The block lies in the full frame for ramp steps and in the science frame for image steps; a reference may
-        be stored in either frame.
+        be stored in either frame. Nothing is read before the step asks for it.
         """
-        science = step.level == "image"
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Mapping[str, Any]] = {}
         for needs in step.references:
             reference = self._references.get(needs.reftype)
-            if reference is None:
-                continue
-            arrays: dict[str, Any] = {}
-            for name in needs.images:
-                array = reference.array(name)
-                shift = BORDER if science and tuple(array.shape[-2:]) == self._exposure.shape else 0
-                cut = (
-                    Ellipsis,
-                    slice(rows.start + shift, rows.stop + shift),
-                    slice(columns.start + shift, columns.stop + shift),
-                )
-                arrays[name] = np.asarray(array[cut])
-            for name in needs.channels:
-                arrays[name] = np.asarray(reference.array(name)[columns.start // CHANNEL_WIDTH])
-            for name in needs.whole:
-                arrays[name] = self._value(needs.reftype, name)
-            found[needs.reftype] = arrays
+            if reference is not None:
+                found[needs.reftype] = _Cut(self, reference, needs, rows, columns, science=step.level == "image")
         return found
 
     def whole(self, step: Step) -> dict[str, dict[str, Any]]:
@@ -63,7 +47,7 @@ class BoundReferences:
             if reference is None:
                 continue
             arrays = {name: reference.array(name) for name in (*needs.images, *needs.channels)}
-            arrays.update({name: self._value(needs.reftype, name) for name in needs.whole})
+            arrays.update({name: self.value(needs.reftype, name) for name in needs.whole})
             found[needs.reftype] = arrays
         return found
 
@@ -74,8 +58,44 @@ class BoundReferences:
             if reference is not None:
                 reference.release()
 
-    def _value(self, reftype: str, name: str) -> Any:
+    def value(self, reftype: str, name: str) -> Any:
+        """Read a whole object of a reference, once a segment."""
         key = (reftype, name)
         if key not in self._whole:
             self._whole[key] = self._references[reftype].value(name)
         return self._whole[key]
+
+
+class _Cut(Mapping[str, Any]):
+    """The arrays of one reference, cut to a block as they are asked for."""
+
+    def __init__(
+        self, bound: BoundReferences, reference: Any, needs: Needs, rows: slice, columns: slice, *, science: bool
+    ) -> None:
+        self._bound = bound
+        self._reference = reference
+        self._needs = needs
+        self._rows = rows
+        self._columns = columns
+        self._science = science
+
+    def __getitem__(self, name: str) -> Any:
+        needs, rows, columns = self._needs, self._rows, self._columns
+        if name in needs.images:
+            array = self._reference.array(name)
+            full = tuple(array.shape[-2:]) == self._bound.exposure.shape
+            shift = BORDER if self._science and full else 0
+            y = slice(rows.start + shift, rows.stop + shift)
+            x = slice(columns.start + shift, columns.stop + shift)
+            return np.asarray(array[..., y, x])
+        if name in needs.channels:
+            return np.asarray(self._reference.array(name)[columns.start // CHANNEL_WIDTH])
+        if name in needs.whole:
+            return self._bound.value(needs.reftype, name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._needs.images, *self._needs.channels, *self._needs.whole))
+
+    def __len__(self) -> int:
+        return len(self._needs.images) + len(self._needs.channels) + len(self._needs.whole)

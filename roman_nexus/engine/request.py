@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,8 @@ def open_request(
         notes += check_steps(opened, selected, found)
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=4)
+        with ThreadPoolExecutor(settings.worker_threads) as pool:  # a new file is read whole for its digest
+            list(pool.map(lambda reference: reference.digest, (item for item in found.values() if item is not None)))
         made = make_plan(opened, selected, found, cache=results, threads=settings.worker_threads)
         cost.check_budget(made.memory_mb, made.memory_items, settings.memory_budget_mb)
         yield Request(settings, opened, selected, found, made, results, notes, watch)

@@ -271,14 +271,15 @@ class Run:
 
 
 def _file_in(place: Path, filename: str) -> Path:
-    """Return the full path of a product for a folder or a full path; the folder is made if needed."""
-    target = place if place.suffix == ".asdf" and not place.is_dir() else place / filename
+    """Return the full path of a product for a folder, which is made if needed, or for a full path."""
+    if place.suffix == ".asdf" and not place.is_dir():
+        return place
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"cannot make the folder {target.parent}: {error.strerror or error}; name another one"
+        msg = f"cannot make the folder {place}: {error.strerror or error}; name another one"
         raise OutputError(msg) from error
-    return target
+    return place / filename
 
 
 def _save_wcs(image: RateImage, target: Path, schema: str | None) -> Path:
