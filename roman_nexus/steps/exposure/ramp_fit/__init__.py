@@ -17,6 +17,7 @@ of the ramp. Both agree with ``romancal`` 1.1 / ``stcal`` 1.20. Where those have
 `likelihood_fast`    nearly all pixels, vectorised
 `likelihood_exact`   pixels with jumps or few differences, in the mission's order of operations
 `casertano`          the ols_cas22 fit
+`casertano_fast`     ramps without flags and jumps, vectorised
 `uniform`            the equally weighted slope, for dumo
 `flags`              flags of the rate image
 `snowballs`          growth of large events (off by default)

@@ -7,7 +7,8 @@ resultants; a run with a jump loses the two resultants around it and falls apart
 are averaged with their inverse read variance. Works in electrons, results are in DN.
 
 The weights of a run depend only on its ends and on which of six classes the signal-to-noise ratio falls in. So all
-coefficients are tabulated once per read pattern, and a pixel costs some multiplications.
+coefficients are tabulated once per read pattern, and a pixel costs some multiplications. Ramps that are a single
+run without a jump are fitted in `casertano_fast`; what is here takes any ramp.
 """
 
 from __future__ import annotations
@@ -19,6 +20,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from roman_nexus.steps.exposure.ramp_fit.casertano_fast import (
+    FITTED,
+    PHOTON,
+    RATIO_LIMITS,
+    READ,
+    SCALAR,
+    TIME,
+    fit_block,
+)
 from roman_nexus.steps.exposure.ramp_fit.covariance import ReadPattern, ramp_times
 from roman_nexus.steps.exposure.ramp_fit.flags import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED, UNUSABLE
 from roman_nexus.steps.exposure.ramp_fit.options import RampFitOptions
@@ -27,14 +37,15 @@ from roman_nexus.steps.step import ExposureInfo, FitBlock, RampBlock
 
 __all__ = ["RunTable", "fit_ols", "make_table"]
 
-# Casertano (2022), table 2: signal-to-noise ratio below which the exponent of the weights applies
-RATIO_LIMITS = np.array([5, 10, 20, 50, 100], dtype=np.float32)
+# Casertano (2022), table 2: exponents of the weights, between the limits of the signal-to-noise ratio
 EXPONENTS = np.array([0, 0.4, 1, 3, 6, 10], dtype=np.float32)
 
-TIME, READ, PHOTON = range(3)  # last axis of `RunTable.lags`
+WEIGHTS, SLOPE, VAR_READ, VAR_PHOTON = range(4)  # sums over the runs of a pixel
 F0, F1, F4 = np.float32(0), np.float32(1), np.float32(1e4)
 NAN32 = np.float32(np.nan)
 INTERCEPT, CONSTANT = 5.5, 1 / 3  # threshold for jumps, sigma
+DECADES = 4  # of slope over which the threshold falls: from F1 to F4
+MARGIN = 1e-4  # for the rounding of the threshold, relative
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,8 +161,6 @@ def _fill_runs(reads, times, noise_times, start, coefficients, photon_variance):
 @njit(nogil=True, cache=True, error_model="numpy")
 def _fit_run(electrons, first, last, noise2, reads, start, coefficients, photon_variance):  # type: ignore[no-untyped-def]
     """Slope, read variance and photon variance (per electron/s) of one run."""
-    if first == last:
-        return NAN32, NAN32, NAN32
     rise = electrons[last] - electrons[first]
     signal = np.float64(rise if rise > F0 else F0)
     ratio = np.float32(signal / np.sqrt(noise2 + signal))
@@ -179,8 +188,6 @@ def _statistic(electrons, i, lag, slope, noise2, correction, lags):  # type: ign
 @njit(nogil=True, cache=True, error_model="numpy")
 def _worst(electrons, first, last, slope, noise2, times, lags):  # type: ignore[no-untyped-def]
     """Find the largest jump statistic of a run, and the resultant where it occurs."""
-    if first == last:
-        return first, NAN32
     correction = -slope / (times[last] - times[first])
     place = last - 1
     largest = _statistic(electrons, place, 1, slope, noise2, correction, lags)
@@ -208,42 +215,35 @@ def _find_runs(flags, stack):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _fit_pixel(  # type: ignore[no-untyped-def]
-    electrons, flags, stack, noise, reads, times, start, coefficients, photon_variance, lags, find_jumps, thresholds
-):
-    """Slope, read and Poisson variance of one pixel, in electrons; flags jumps in `flags`."""
-    noise2 = noise * noise
-    total, slope, var_read, var_photon = F0, F0, F0, F0
-    depth = _find_runs(flags, stack)
-    while depth > 0:
-        depth -= 1
-        first, last = stack[depth, 0], stack[depth, 1]
-        run_slope, run_read, run_photon = _fit_run(
-            electrons, first, last, noise2, reads, start, coefficients, photon_variance
-        )
-        if find_jumps:
-            jump, value = _worst(electrons, first, last, run_slope, noise2, times, lags)
-            bounded = run_slope if run_slope > F1 else F1
-            bounded = bounded if bounded < F4 else F4
-            if value > thresholds[0] - thresholds[1] * np.log10(bounded):
-                flags[jump] = JUMP_DET
-                flags[jump + 1] = JUMP_DET
-                if jump > first:
-                    stack[depth, 0], stack[depth, 1] = first, jump - 1
-                    depth += 1
-                if jump + 1 < last:
-                    stack[depth, 0], stack[depth, 1] = jump + 2, last
-                    depth += 1
-                continue
-        if run_slope == run_slope:
-            weight = F0 if run_read == F0 else F1 / run_read
-            total += weight
-            slope += weight * run_slope
-            var_read += weight * weight * run_read
-            var_photon += weight * weight * run_photon
-    divisor = total if total != F0 else F1
-    slope /= divisor
-    return slope, var_read / (divisor * divisor), var_photon / (divisor * divisor) * (slope if slope > F0 else F0)
+def _exceeds(value, slope, thresholds):  # type: ignore[no-untyped-def]
+    """Compare a jump statistic with the threshold, which falls with the logarithm of the slope."""
+    bounded = slope if slope > F1 else F1
+    bounded = bounded if bounded < F4 else F4
+    return value > thresholds[0] - thresholds[1] * np.log10(bounded)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _split(stack, depth, first, last, jump, flags):  # type: ignore[no-untyped-def]
+    """Flag a jump and put what it leaves of a run on the stack; return the new depth."""
+    flags[jump] = JUMP_DET
+    flags[jump + 1] = JUMP_DET
+    if jump > first:
+        stack[depth, 0], stack[depth, 1] = first, jump - 1
+        depth += 1
+    if jump + 1 < last:
+        stack[depth, 0], stack[depth, 1] = jump + 2, last
+        depth += 1
+    return depth
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add(slope, read, photon, sums):  # type: ignore[no-untyped-def]
+    """Add a run with the inverse of its read variance as weight."""
+    weight = F0 if read == F0 else F1 / read
+    sums[WEIGHTS] += weight
+    sums[SLOPE] += weight * slope
+    sums[VAR_READ] += weight * weight * read
+    sums[VAR_PHOTON] += weight * weight * photon
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -263,6 +263,17 @@ def _image_flags(flags, slope, err, gain):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _average(sums, g):  # type: ignore[no-untyped-def]
+    """Average the runs of a pixel and go back to DN: rate, error, Poisson and read variance."""
+    divisor = sums[WEIGHTS] if sums[WEIGHTS] != F0 else F1
+    slope = sums[SLOPE] / divisor
+    photon = sums[VAR_PHOTON] / (divisor * divisor) * (slope if slope > F0 else F0)
+    read = sums[VAR_READ] / (divisor * divisor)
+    var_p, var_r = photon / (g * g), read / (g * g)
+    return slope / g, np.sqrt(var_p + var_r), var_p, var_r
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _fit_pixels(  # type: ignore[no-untyped-def]
     data,
     groupdq,
@@ -276,38 +287,88 @@ def _fit_pixels(  # type: ignore[no-untyped-def]
     lags,
     find_jumps,
     thresholds,
+    outcome,
     out,
     dq,
 ):
+    """Fit the pixels that the fast path left.
+
+    The runs are handled here and not in a function of their own, which would count the references to all these
+    arrays up and down for every pixel; that takes longer than the fit.
+    """
     f = data.shape[0]
     electrons, flags, stack = np.empty(f, np.float32), np.empty(f, np.uint8), np.empty((f + 1, 2), np.int64)
+    sums = np.empty(4, np.float32)
     for y in range(data.shape[1]):
         for x in range(data.shape[2]):
+            if outcome[y, x] == FITTED:
+                continue
             g = gain[y, x]
             for i in range(f):
                 electrons[i] = data[i, y, x] * g
                 flags[i] = groupdq[i, y, x]
-            slope, read, photon = _fit_pixel(
-                electrons,
-                flags,
-                stack,
-                readnoise[y, x] * g,
-                reads,
-                times,
-                start,
-                coefficients,
-                photon_variance,
-                lags,
-                find_jumps,
-                thresholds,
-            )
-            rate, var_p, var_r = slope / g, photon / (g * g), read / (g * g)
-            err = np.sqrt(var_p + var_r)
+            noise = readnoise[y, x] * g
+            noise2 = noise * noise
+            sums[:] = F0
+            depth = _find_runs(flags, stack)
+            while depth > 0:
+                depth -= 1
+                first, last = stack[depth, 0], stack[depth, 1]
+                if first == last:  # no slope
+                    continue
+                slope, read, photon = _fit_run(
+                    electrons, first, last, noise2, reads, start, coefficients, photon_variance
+                )
+                jump, value = first, NAN32
+                if find_jumps:
+                    jump, value = _worst(electrons, first, last, slope, noise2, times, lags)
+                if find_jumps and _exceeds(value, slope, thresholds):
+                    depth = _split(stack, depth, first, last, jump, flags)
+                elif slope == slope:
+                    _add(slope, read, photon, sums)
+            rate, err, var_poisson, var_read = _average(sums, g)
             out[0, y, x] = rate
             out[1, y, x] = err
-            out[2, y, x] = var_p
-            out[3, y, x] = var_r
+            out[2, y, x] = var_poisson
+            out[3, y, x] = var_read
             dq[y, x] |= _image_flags(flags, rate, err, g)
+
+
+def _fit_fast(
+    block: RampBlock,
+    gain: NDArray[np.float32],
+    readnoise: NDArray[np.float32],
+    table: RunTable,
+    find_jumps: bool,
+    thresholds: NDArray[np.float32],
+    out: NDArray[np.float32],
+    dq: NDArray[np.uint32],
+) -> NDArray[np.uint8]:
+    """Fit what is a single run without a jump into `out` and `dq`; the outcome is SCALAR elsewhere."""
+    outcome = np.full(gain.shape, SCALAR, dtype=np.uint8)
+    intercept, constant = (float(value) for value in thresholds)
+    limit = intercept - DECADES * constant - MARGIN * (intercept + DECADES * constant)
+    if find_jumps and not limit > 0:  # then every pixel is a suspect
+        return outcome
+    f, begin = table.reads.size, table.start[0, -1]
+    coefficients = table.coefficients[begin : begin + EXPONENTS.size * f].reshape(-1, f)
+    fit_block(
+        block.data,
+        block.groupdq,
+        gain,
+        readnoise,
+        table.reads,
+        np.ascontiguousarray(coefficients.T),
+        table.photon_variance[0, -1],
+        table.lags,
+        table.times[-1] - table.times[0],
+        find_jumps,
+        np.float32(limit),
+        out,
+        dq,
+        outcome,
+    )
+    return outcome
 
 
 def fit_ols(
@@ -336,8 +397,11 @@ def fit_ols(
     table = make_table(pattern, float(exposure.frame_time))
     intercept = INTERCEPT if options.threshold_intercept is None else options.threshold_intercept
     constant = CONSTANT if options.threshold_constant is None else options.threshold_constant
+    thresholds = np.array([intercept, constant], dtype=np.float32)
     out = np.empty((4, *gain.shape), dtype=np.float32)
     dq = block.pixeldq.copy()
+    find_jumps = options.use_ramp_jump_detection
+    outcome = _fit_fast(block, gain, readnoise, table, find_jumps, thresholds, out, dq)
     _fit_pixels(
         block.data,
         block.groupdq,
@@ -349,8 +413,9 @@ def fit_ols(
         table.coefficients,
         table.photon_variance,
         table.lags,
-        options.use_ramp_jump_detection,
-        np.array([intercept, constant], dtype=np.float32),
+        find_jumps,
+        thresholds,
+        outcome,
         out,
         dq,
     )
