@@ -31,8 +31,8 @@ def make(folder: _Folder = None, detectors: _Detectors = 18, dithers: _Dithers =
     )
     for suffix in ("uncal", "cal"):
         files = archive.files(suffix)
-        typer.echo(f"{len(files):>3} {suffix:<6} {files[0].parent}")
-    typer.echo(f"    try: roman-nexus reprocess {archive.files('uncal')[0]} -o rerun")
+        typer.echo(f"{len(files):>3} {suffix:<6} {_from_here(files[0].parent)}")
+    typer.echo(f"    try: roman-nexus reprocess {_from_here(archive.files('uncal')[0])} -o rerun")
 
 
 @commands.command("run")
@@ -41,3 +41,8 @@ def run(folder: _Folder = None, detectors: _Detectors = 18, dithers: _Dithers = 
     from roman_nexus.demo.tour import tour
 
     return tour(folder, detectors=detectors, dithers=dithers, shape=(size, size), say=typer.echo)
+
+
+def _from_here(path: Path) -> Path:
+    """Return a path as it would be typed in the current folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

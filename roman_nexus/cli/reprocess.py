@@ -118,7 +118,11 @@ def _check_places(output: Path, compare: Path | None) -> None:
             "made from the product, see roman_nexus.products.to_fits and to_png"
         )
         raise OptionError(msg)
-    folder = output.parent if output.suffix == ".asdf" else output
+    named = output.suffix == ".asdf" and not output.is_dir()
+    folder = output.parent if named else output
+    if named and not folder.is_dir():
+        msg = f"--output {output} cannot be written: there is no folder {folder}; make it, or name another one"
+        raise OutputError(msg)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         msg = f"--output {output} cannot be written: {there} is no folder that you may write to; name another folder"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from roman_nexus.demo.archive import DemoArchive, default_folder, make_archive
+from roman_nexus.demo.archive import DemoArchive, Progress, default_folder, make_archive
 from roman_nexus.wcs import DETECTORS
 
 __all__ = ["demo_archive"]
@@ -50,19 +50,34 @@ def demo_archive(
     """
     place = Path(folder) if folder is not None else default_folder()
 
+    if progress is not None:
+        progress(f"demo archive in {place}: {detectors} x {dithers} exposures of {shape[0]} x {shape[1]} pixels")
+    archive = make_archive(
+        place,
+        detectors=tuple(DETECTORS)[:detectors],
+        dithers=dithers,
+        shape=shape,
+        overwrite=True,
+        progress=_reporter("simulating references and ramps", progress),
+    )
+    archive.calibrate(_calibrate, _reporter("calibrating them: the archive's products", progress))
+    return archive
+
+
+def _reporter(title: str, progress: Callable[[str], None] | None) -> Progress:
+    """Tell every sixth piece of some work; nothing is told where all of it was there already."""
+    told: list[str] = []
+
     def report(done: int, total: int, what: str) -> None:
-        if progress is not None and (done % 6 == 0 or done == total):
+        if progress is None:
+            return
+        if not told:
+            told.append(title)
+            progress(title)
+        if done % 6 == 0 or done == total:
             progress(f"  {done:>3} of {total}  {what}")
 
-    if progress is not None:
-        progress(f"demo archive in {place}: simulating {detectors} detectors x {dithers} exposures")
-    archive = make_archive(
-        place, detectors=tuple(DETECTORS)[:detectors], dithers=dithers, shape=shape, overwrite=True, progress=report
-    )
-    if progress is not None:
-        progress("prompt products: calibrating every exposure")
-    archive.calibrate(_calibrate, report)
-    return archive
+    return report
 
 
 def _calibrate(level1: Path, references: Mapping[str, Path], folder: Path) -> list[Path]:

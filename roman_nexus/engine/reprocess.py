@@ -52,7 +52,7 @@ def reprocess(
     source : path, str or ReferenceSource, optional
         Where the other references come from: a folder, "crds", "crds:<context>", "crds-cache" or "recorded". By
         default the setting ``references``, else a folder ``references`` beside the input, else CRDS for a Level 1
-        file and the recorded ones for a product that was calibrated before.
+        file or a ramp and the recorded ones for an image.
     options : mapping, optional
         Step name to a mapping of options, for example ``{"ramp_fit": {"algorithm": "ols_cas22"}}``.
     start, stop : str, optional

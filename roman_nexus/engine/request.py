@@ -138,7 +138,7 @@ class Request:
         whole = last.name == pipelines.step_names()[-1]
         suffix = "cal" if whole else last.suffix
         maker = RampProduct if kind == "ramp" else RateImage
-        return maker(carried.arrays, make, self.source.name, suffix, self.source.tag)
+        return maker(carried.arrays, make, self.source.name, suffix, self.source.tag, self.source.path)
 
     def _remember(self, carried: Carried) -> None:
         """Keep what the plan was made of and what the steps took, for the next plan's reasons and estimate."""
@@ -256,8 +256,8 @@ def _split_references(references: Any, source: Any) -> tuple[dict[str, Any], Any
 def _reference_source(source: Any, settings: settings_module.Settings, opened: ExposureInput) -> Any:
     """Decide where references come from.
 
-    Without a word from the user: the folder beside the input; else CRDS for a Level 1 file, which records no references
-    of its own, and the recorded files for what was calibrated before.
+    Without a word from the user: the folder beside the input; else CRDS for a Level 1 file or a ramp, which do not
+    record the references of steps to come, and the recorded files for an image.
     """
     from roman_nexus.references import CrdsCacheSource, CrdsSource, FolderSource, RecordedSource
 
@@ -265,7 +265,7 @@ def _reference_source(source: Any, settings: settings_module.Settings, opened: E
     if chosen is None:
         parents = [] if opened.path is None else [opened.path.parent, opened.path.parent.parent]
         folder = next((path / "references" for path in parents if (path / "references").is_dir()), None)
-        chosen = folder or ("crds" if opened.kind == "science_raw" else "recorded")
+        chosen = folder or ("recorded" if opened.kind == "image" else "crds")
     if not isinstance(chosen, (str, Path)):
         return chosen
     word, _, context = str(chosen).partition(":")

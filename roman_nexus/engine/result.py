@@ -36,11 +36,13 @@ class _Product:
         name: str,
         suffix: str,
         input_tag: str = "",
+        input_path: Path | None = None,
     ) -> None:
         self.arrays = dict(arrays)
         self.name = name
         self.suffix = suffix
         self.input_tag = input_tag
+        self._input_path = input_path
         self._make_meta = make_meta
         self._meta: dict[str, Any] | None = None
 
@@ -88,11 +90,15 @@ class _Product:
         Raises
         ------
         OutputError
-            If it cannot be written.
+            If it cannot be written, or the file is the input of the run.
         """
         from roman_nexus.products.files import write_product
 
         target = _file_in(Path(path), self.filename)
+        known = self._input_path
+        if known is not None and known.exists() and target.exists() and target.samefile(known):
+            msg = f"{target} is the input of this run and would be lost; name another file or folder"
+            raise OutputError(msg)
         return write_product(
             self.kind, self.arrays, self.meta, target, schema=schema or load().schema, compression=compression,
             input_tag=self.input_tag or None,

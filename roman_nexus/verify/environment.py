@@ -175,8 +175,9 @@ def _call(command: list[str], what: str, say: Progress) -> None:
             process.terminate()
             raise
     if process.returncode:
-        tail = " | ".join(line for line in lines[-4:] if line)
-        msg = f"{what} failed (exit code {process.returncode}): {tail}. {_remedy()}"
+        said = [line for line in lines if line.upper().startswith("ERROR")] or lines[-4:]
+        tail = " | ".join(line for line in said[-4:] if line)[:600]
+        msg = f"{what} failed (exit code {process.returncode}): {tail}. Is the package index reachable? {_remedy()}"
         raise MissingSoftwareError(msg)
 
 

@@ -117,12 +117,14 @@ def test_too_little_memory(workplace: Path, capsys: pytest.CaptureFixture[str]) 
     assert not Path("out").exists()
 
 
-def test_output_in_the_way(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("output", ["file/out", "file", "gone/product.asdf", "file/product.asdf"])
+def test_output_that_cannot_be(output: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("in the way")
-    assert main(["reprocess", LEVEL1, "-o", "file/out"]) == 4
+    assert main(["reprocess", LEVEL1, "-o", output]) == 4
     shown = capsys.readouterr()
-    assert "--output file/out cannot be written" in shown.err
+    assert f"--output {output} cannot be written" in shown.err
     assert not shown.out  # told before the work, not after it
+    assert not Path("gone").exists()
 
 
 def test_output_that_fails_at_the_end(

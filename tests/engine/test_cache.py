@@ -61,7 +61,7 @@ def test_least_recently_used_goes_first(tmp_path: Path) -> None:
         os.utime(tmp_path / "results" / key / "entry.json", (moment, moment))
     assert cache.get("a") is not None  # a is now the youngest
     size = cache.entries()[0][1]
-    cache.trim(size * 2)
+    cache.trim(size * 2 + 100)  # the times in the records differ by some digits
     assert {key for key, _, _ in cache.entries()} == {"a", "c"}
 
 
