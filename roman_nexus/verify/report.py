@@ -114,8 +114,8 @@ class VerifyReport:
 
     def __str__(self) -> str:
         lines = [self._title(), "", *_text_table(_HEAD, [_array_cells(row) for row in self.arrays]), ""]
-        lines += _text_table(("value", "ours", "theirs", "verdict", "note"), [_value_cells(row) for row in self.values])
-        lines += ["", *(self._cost_lines())]
+        values = [_short(_value_cells(row)) for row in self.values]
+        lines += [*_text_table(("value", "ours", "theirs", "verdict", "note"), values), "", *self._cost_lines()]
         if self.failures:
             lines += ["", "What does not agree", *(f"  {line}" for row in self.failures for line in _explain(row))]
         return "\n".join([*lines, "", self._verdict()])
@@ -172,6 +172,11 @@ def _array_cells(row: ArrayRow) -> tuple[str, ...]:
 
 def _value_cells(row: ValueRow) -> tuple[str, ...]:
     return row.name, row.ours, row.theirs, _word(row.passed), row.note
+
+
+def _short(cells: Sequence[str], width: int = 40) -> tuple[str, ...]:
+    """Cut long values for the text; the other forms have them in full."""
+    return tuple(cell if len(cell) <= width else f"{cell[: width - 3]}..." for cell in cells)
 
 
 def percent(share: float) -> str:

@@ -13,7 +13,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,9 @@ class Frame:
     def row_blocks(self) -> Iterator[RampBlock]:
         for rows in row_slices(self.shape[1]):
             yield cut(self._ramp, rows, slice(0, self.shape[2]))
+
+    def map(self, function: Callable[[int], Any], items: Iterable[int]) -> list[Any]:
+        return [function(item) for item in items]
 
 
 def prepare(step: Step, frame: Frame, bound: BoundReferences, options: Any, exposure: ExposureInfo) -> Any:

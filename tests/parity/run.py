@@ -32,6 +32,7 @@ SMALL = ("A28", "A29", "A30", "A34")
 FULL = ("A31", "A32", "A33", "A35", "truth")
 KEYS = ("nine", "encoded", "short", "wfi18")
 
+WIDTH = 64  # characters of what was compared
 NOTE = 110  # characters of a note in the printed table
 
 #: Slow even on synthetic input: full frames of 4096 x 4096 that romancal insists on.
@@ -120,7 +121,9 @@ def table(rows: list[Row]) -> str:
         note = " ".join(item.note.split())
         note = note if len(note) <= NOTE or not item.passed else f"{note[:NOTE]}..."
         verdict = "pass" if item.passed else "FAIL"
-        lines.append((item.check, item.what, str(item.compared), f"{100 * item.identical:.5f} %", ulp, verdict, note))
+        lines.append(
+            (item.check, item.what[:WIDTH], str(item.compared), f"{100 * item.identical:.5f} %", ulp, verdict, note)
+        )
     widths = [*(max(len(line[i]) for line in lines) for i in range(6)), 0]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     failures = [item for item in rows if not item.passed and item.worst]

@@ -11,7 +11,7 @@ from roman_nexus.verify import verification, verify
 from roman_nexus.verify.agreement import NOTHING, compare_arrays
 from roman_nexus.verify.mission import run_mission
 from roman_nexus.verify.report import VerifyReport
-from roman_nexus.verify.stepwise import ArrayRow, compare_image, compare_metadata, compare_ramp
+from roman_nexus.verify.stepwise import ArrayRow, ValueRow, compare_image, compare_metadata, compare_ramp
 from roman_nexus.verify.tolerance import COUNTS, FLAGS, HALF, RAMP, rate_tolerance, tolerance_for
 
 PATTERN = [[1], [2, 3], [4]]
@@ -190,6 +190,14 @@ def test_the_report_says_what_fails_and_where(report):
     assert "<data> [1] ours nan theirs 2" in text
     assert "does not agree: 1 of 2" in text
     assert "roman_nexus: 3.0 s wall" in text
+
+
+def test_long_values_are_cut_in_the_text_only():
+    region = "POLYGON ICRS " + "10.109958119 " * 8
+    report = VerifyReport("l1.asdf", "WFI01", (), (ValueRow("wcsinfo.s_region", region, region, True),))
+    assert region not in str(report)
+    assert "POLYGON ICRS" in str(report)
+    assert region in report.to_html()
 
 
 def test_nothing_compared_is_no_agreement():
