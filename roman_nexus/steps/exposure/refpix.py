@@ -273,7 +273,8 @@ def prepare(frame: RampFrame, references: References, options: RefpixOptions, ex
     ...     data = np.ones((2, 8, 128), np.float32)[:, rows, columns].copy()
     ...     data[1] += 4
     ...     return RampBlock(data, data.astype(np.uint8), data[0].astype(np.uint32), rows, columns)
-    >>> frame = SimpleNamespace(shape=(2, 8, 128), amp33=np.full((2, 8, 128), 9, np.uint16), cut=cut)
+    >>> amp33 = np.full((2, 8, 128), 9, np.uint16)
+    >>> frame = SimpleNamespace(shape=(2, 8, 128), amp33=amp33, cut=cut, map=lambda call, items: list(map(call, items)))
     >>> coefficients = dict.fromkeys(("gamma", "zeta", "alpha"), np.zeros((1, 8 * 70 + 1)))
     >>> exposure = ExposureInfo("WFI01", "F158", "WFI_IMAGE", ((1,), (2,)), 3.16, shape=(8, 128))
     >>> STEP.prepare(frame, {"refpix": coefficients}, STEP.options(), exposure).intercept
