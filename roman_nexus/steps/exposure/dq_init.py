@@ -255,14 +255,16 @@ def initial_amp33(
     """
     check_encoding_offset(offset)
     _check_shape("reference_amp33", reference_amp33, amp33.shape[1:])
+    if reference_amp33 is None and not offset:
+        return amp33.copy()
     change = np.full(amp33.shape[1:], -offset, dtype=np.int32)
     if reference_amp33 is not None:
         change += reference_amp33
     corrected = np.empty(amp33.shape, dtype=np.uint16)
     for i, counts in enumerate(amp33):
         values = change + counts
-        outside = (values < 0) | (values > U16_MAX)
-        if outside.any():
+        if values.min() < 0 or values.max() > U16_MAX:
+            outside = (values < 0) | (values > U16_MAX)
             y, x = np.argwhere(outside)[0]
             msg = (
                 f"amp33 leaves 16 bits in {np.count_nonzero(outside)} pixels of resultant {i}, first at y = {y}, "
