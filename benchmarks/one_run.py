@@ -3,8 +3,9 @@
     python one_run.py REQUEST.json
 
 The request: ``input``; ``source``, a folder of references; ``references``, overrides; ``options``; ``stop``; ``cache``,
-a folder or null for none; ``threads``; ``repeat``, runs in this process; ``arrays``, a folder that receives the arrays
-of the last run, or null; ``digests``, true to digest every array; ``rows_per_block``, rows of a block, or null.
+a folder or null for none; ``threads``; ``repeat``, runs in this process; ``each``, the overrides of each of them;
+``arrays``, a folder that receives the arrays of the last run, or null; ``digests``, true to digest every array;
+``rows_per_block``, rows of a block, or null.
 
 Memory is that of this process only, so it is a process of its own that the benchmark starts for every figure.
 """
@@ -82,9 +83,10 @@ def main() -> int:
         RampStream.__init__.__kwdefaults__["rows_per_block"] = request["rows_per_block"]
     costs = []
     run = None
-    for _ in range(request.get("repeat") or 1):
+    each = request.get("each") or [request.get("references")] * (request.get("repeat") or 1)
+    for references in each:
         del run  # its image would count as memory of the next run
-        run, cost = reprocess_once(request)
+        run, cost = reprocess_once(request | {"references": references})
         costs.append(cost)
     answer: dict[str, Any] = {"import_s": imported, "runs": costs, "peak_mb": memory_mb("VmHWM")}
     product = run.product

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +204,8 @@ def open_request(
         selected = select(opened, start=start, stop=stop, skip=skip, options=options or {})
         needs = [item for step in selected.active for item in step.references]
         notes = list(opened.warnings)
+        early = stack.enter_context(ThreadPoolExecutor(1))  # files are hashed while they are looked into
+        hashing = [early.submit(_hash, given, digests) for given in overrides.values()]
         with _CATCHING, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RomanNexusWarning)
             found = resolve(
@@ -218,11 +220,21 @@ def open_request(
         notes += check_steps(opened, selected, found)
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=4)
+        wait(hashing)
         with ThreadPoolExecutor(settings.worker_threads) as pool:  # a new file is read whole for its digest
             list(pool.map(lambda reference: reference.digest, (item for item in found.values() if item is not None)))
         made = make_plan(opened, selected, found, cache=results, threads=settings.worker_threads)
         cost.check_budget(made.memory_mb, made.memory_items, settings.memory_budget_mb)
         yield Request(settings, opened, selected, found, made, results, notes, watch)
+
+
+def _hash(given: Any, digests: Any) -> None:
+    """Have the digest of a user's file remembered; what is wrong with the file is told where it is resolved."""
+    from roman_nexus.products.digests import file_digest
+
+    if digests is not None and isinstance(given, (str, Path)) and Path(given).is_file():
+        with contextlib.suppress(RomanNexusError, OSError):
+            file_digest(Path(given), memory=digests)
 
 
 def _digest_memory(settings: settings_module.Settings, *, wanted: bool) -> Any:
