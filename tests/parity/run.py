@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -163,6 +164,8 @@ def main() -> int:
     if chosen := [check for check in wanted if check in SYNTHETIC]:
         cases = folder / ("quick" if arguments.quick else "cases")
         rows += guarded("cases", lambda: synthetic(python, cases, chosen, arguments.quick))
+        if all(item.passed for item in rows):  # gigabytes that only help to find out what differs
+            shutil.rmtree(cases, ignore_errors=True)
     image = None
     if chosen := [check for check in wanted if check in FULL]:
         found, image = full(python, folder, chosen)
