@@ -183,6 +183,7 @@ def run_full(python: Path, inputs: Inputs, folder: Path, wanted: set[str], keys:
     """All full-frame checks that are wanted."""
     rows: list[Row] = []
     for key in keys:
+        print(f"full frame: {key}", file=sys.stderr, flush=True)
         try:
             mission = ensure_mission(python, inputs, key, folder / "mission" / key)
             if wanted & {"A31", "truth"}:
@@ -199,6 +200,7 @@ def run_full(python: Path, inputs: Inputs, folder: Path, wanted: set[str], keys:
         except (rn_error(), RuntimeError) as error:
             rows.append(failed("A31", key, error))
     if "A35" in wanted:
+        print("A35", file=sys.stderr, flush=True)
         rows += a35(inputs, folder)
     return rows
 
